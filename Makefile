@@ -1,0 +1,60 @@
+# make bench   sets everything up on a fresh machine and runs the main job (quick profile)
+# make test    sets everything up and runs every check and test
+# make proof   the long proofs (minutes to an hour); their last output stands in docs/
+# make figures the speed figures of docs/benchmarks.md, measured anew on this machine
+# make lock    compiles the lock files again from pyproject.toml
+
+PYTHON ?= python3
+BIN := .venv/bin
+SCENARIO ?= ielts
+PROFILE ?= quick
+
+.PHONY: bench test check proof figures lock clean
+.DELETE_ON_ERROR:
+
+bench: .venv/ready
+	$(BIN)/archbench run $(SCENARIO) --profile $(PROFILE)
+
+test: check
+	$(BIN)/python -m pytest
+
+check: .venv/ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+proof: .venv/ready-dev
+	$(BIN)/python -m pytest -m proof --timeout 3600
+
+figures: .venv/ready-dev
+	$(BIN)/python -m tests.bench.figures
+
+lock: .venv/ready
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+	    --generate-hashes pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+	    --generate-hashes --extra dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "archbench needs Python 3.11 or newer; '$(PYTHON)' is missing or older."; \
+	    echo "Install it, or name another one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "Python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# The package itself is installed without its own dependencies: the lock file has brought them, with their hashes.
+.venv/ready: requirements.lock pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/ready-dev: requirements-dev.lock .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@sh tests/system_packages.sh
+	@touch $@

@@ -1,0 +1,279 @@
+"""The archbench command: a table of contents. Each command reads its choices from a registry and calls one function."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+
+from harness.engines import ENGINES
+from harness.gateways import GATEWAYS
+from harness.profiles import PROFILES
+from scenarios import SCENARIOS
+from scenarios.faults import FAULTS
+from scenarios.modes import MODES
+
+OK, UNEXPECTED, BAD_INPUT, CHANGED, INCONCLUSIVE, INVALID = range(6)
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Settles architecture arguments by measurement: direct calls, a gateway, or both.",
+)
+
+
+def _choice(names: Any) -> click.Choice[str]:
+    return click.Choice(list(names))
+
+
+ScenarioArgument = Annotated[str, typer.Argument(help=f"{', '.join(SCENARIOS)}, or the path of a scenario file.")]
+RunArgument = Annotated[Path, typer.Argument(help="The folder of a run, for example runs/latest.")]
+ModeOption = Annotated[str, typer.Option("--mode", click_type=_choice(MODES))]
+GatewayOption = Annotated[str, typer.Option("--gateway", click_type=_choice(GATEWAYS))]
+WorkOption = Annotated[
+    str, typer.Option("--work", click_type=_choice(("bare", "realistic")), help="How much work the services do.")
+]
+PolicyOption = Annotated[
+    str,
+    typer.Option(
+        "--policy", click_type=_choice(("none", "documented", "corrected")), help="How services retry their calls."
+    ),
+]
+
+
+@app.command()
+def run(
+    scenario: ScenarioArgument = "ielts",
+    profile: Annotated[str, typer.Option("--profile", click_type=_choice(PROFILES))] = "quick",
+    mode: Annotated[list[str] | None, typer.Option("--mode", click_type=_choice(MODES))] = None,
+    flow: Annotated[list[str] | None, typer.Option("--flow", help="Only these flows; may be repeated.")] = None,
+    gateway: GatewayOption = "builtin",
+    work: WorkOption = "bare",
+    policy: PolicyOption = "none",
+    policy_clock_scale: Annotated[
+        float, typer.Option(min=1.0, help="Divide the policy's pauses and breaker times by this.")
+    ] = 1.0,
+    fault: Annotated[list[str] | None, typer.Option("--fault", help="KIND:TARGET; may be repeated.")] = None,
+    no_faults: Annotated[bool, typer.Option("--no-faults", help="Inject nothing.")] = False,
+    engine: Annotated[str, typer.Option("--engine", click_type=_choice(ENGINES))] = "native",
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
+    out: Annotated[Path, typer.Option("--out", help="The folder that gets the run's folder.")] = Path("runs"),
+) -> None:
+    """Run a scenario in every mode, break things, and answer each claim."""
+    from harness.run import RunRequest
+    from scenarios.load import load_scenario
+
+    with _explained():
+        loaded = load_scenario(scenario)
+        request = RunRequest(
+            scenario=loaded,
+            profile=PROFILES[profile],
+            modes=tuple(dict.fromkeys(mode or MODES)),
+            flows=tuple(flow or ()),
+            gateway=gateway,
+            work=work,
+            policy=policy,
+            clock_scale=policy_clock_scale,
+            faults=_faults(fault, no_faults=no_faults, components=loaded.components),
+            engine=engine,
+            seed=seed,
+            out=out,
+        )
+        run_dir, code = _measure(request)
+        raise typer.Exit(_report(run_dir) or code if run_dir else code)
+
+
+@app.command()
+def report(run_dir: RunArgument) -> None:
+    """Rebuild every report of a run from its record, without running anything."""
+    with _explained():
+        raise typer.Exit(_report(run_dir))
+
+
+@app.command()
+def check(
+    run_dir: RunArgument,
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="A run's folder or a results.json.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Inconclusive fails as well (exit 4).")] = False,
+    tolerance: Annotated[float, typer.Option(min=0.0, help="A slowdown up to this share is no regression.")] = 0.03,
+    margin: Annotated[float, typer.Option(min=0.0, help="A slowdown surely below this share passes.")] = 0.10,
+) -> None:
+    """Gate a run, alone or against a baseline: 0 fine, 3 regression or changed verdict, 4 inconclusive, 5 invalid."""
+    from results import gate
+    from results.reports import terminal
+
+    with _explained():
+        outcome = gate.check(run_dir, baseline, tolerance=tolerance, margin=margin, strict=strict)
+        terminal.show_gate(outcome)
+        raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def compare(first: RunArgument, second: RunArgument) -> None:
+    """Set two runs side by side: comparisons and verdicts that differ."""
+    from results import gate
+    from results.reports import terminal
+
+    with _explained():
+        terminal.show_comparison(gate.compare(first, second))
+
+
+@app.command()
+def up(
+    scenario: ScenarioArgument = "ielts",
+    mode: ModeOption = "hybrid",
+    gateway: GatewayOption = "builtin",
+    work: WorkOption = "bare",
+    policy: PolicyOption = "none",
+) -> None:
+    """Start the platform on the scenario's own ports, print how to talk to it, and keep it running until Ctrl-C."""
+    from harness.up import platform_up
+    from scenarios.load import load_scenario
+
+    with _explained(), _interruptible():
+        with platform_up(load_scenario(scenario), mode, gateway, work, policy) as (platform, wait):
+            typer.echo(platform.describe(mode))
+            wait()
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str, typer.Argument(click_type=_choice(("scenarios", "modes", "flows", "faults", "gateways", "claims")))
+    ],
+    scenario: Annotated[str, typer.Option("--scenario", help="Whose flows or claims.")] = "ielts",
+) -> None:
+    """List what can be asked for."""
+    with _explained():
+        for name, says in _listing(what, scenario):
+            typer.echo(f"{name:<24}{says}".rstrip())
+
+
+def main() -> None:
+    """Run the command line. Terminated politely it tidies up as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+def _terminate(signum: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _listing(what: str, scenario: str) -> Iterator[tuple[str, str]]:
+    from scenarios.load import load_scenario
+
+    if what in {"flows", "claims"}:
+        loaded = load_scenario(scenario)
+        yield from ((flow.name, flow.says) for flow in loaded.flows if what == "flows")
+        yield from ((claim.id, claim.says) for claim in loaded.claims if what == "claims")
+    elif what == "scenarios":
+        yield from ((name, load_scenario(name).title) for name in SCENARIOS)
+    elif what == "modes":
+        yield from ((name, _path_in_words(name)) for name in MODES)
+    elif what == "faults":
+        yield from ((f"{name}:TARGET", kind.says) for name, kind in FAULTS.items())
+    else:
+        yield from ((name, gateway.version()) for name, gateway in GATEWAYS.items())
+
+
+def _path_in_words(mode: str) -> str:
+    paths = {origin: MODES[mode](origin) for origin in ("external", "internal")}  # type: ignore[arg-type]
+    return ", ".join(f"{origin} calls: {' -> '.join(path) or 'direct'}" for origin, path in paths.items())
+
+
+def _faults(wanted: list[str] | None, *, no_faults: bool, components: tuple[str, ...]) -> tuple[str, ...]:
+    from harness.errors import BadInputError
+    from scenarios.faults import parse_fault
+
+    if no_faults and wanted:
+        raise BadInputError("--fault and --no-faults exclude each other")
+    if no_faults:
+        return ()
+    if not wanted:
+        return tuple(f"crash:{component}" for component in components)
+    try:
+        return tuple(str(parse_fault(text, FAULTS, components)) for text in wanted)
+    except ValueError as unknown:
+        raise BadInputError(str(unknown)) from unknown
+
+
+def _measure(request: Any) -> tuple[Path | None, int]:
+    """Run the request with progress bars; return where the record stands and the exit code so far."""
+    from rich.console import Console
+
+    from harness.errors import HarnessError
+    from harness.progress import ProgressBars
+    from harness.run import run as carry_out
+
+    run_dir: Path | None = None
+    try:
+        with ProgressBars(Console(stderr=True)) as bars, contextlib.closing(carry_out(request, bars)) as outcomes:
+            for outcome in outcomes:
+                run_dir = outcome.run_dir
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what was measured so far is kept", err=True)
+        return run_dir, INTERRUPTED
+    except (HarnessError, OSError) as problem:
+        if run_dir is None:
+            raise
+        typer.echo(f"stopped early: {problem}; what was measured so far is kept in {run_dir}", err=True)
+        return run_dir, UNEXPECTED
+    return run_dir, OK
+
+
+def _report(run_dir: Path) -> int:
+    """Write the reports, show the verdicts, and return 5 when the measurement is invalid."""
+    from results.build import write_reports
+
+    from results.reports import terminal
+
+    written = write_reports(run_dir)
+    valid = terminal.show_run(run_dir, written)
+    return OK if valid else INVALID
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    with contextlib.suppress(KeyboardInterrupt):
+        yield
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the errors that a user can do something about into a sentence and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as problem:
+        code = _code_of(problem)
+        if code is None:
+            raise
+        typer.echo(f"archbench: {problem}", err=True)
+        raise typer.Exit(code) from None
+
+
+def _code_of(problem: Exception) -> int | None:
+    """Return the exit code of an error whose message is enough, or None for one that needs its traceback."""
+    from results.errors import BadInput
+
+    from harness.errors import BadInputError, HarnessError
+    from results.record import RecordError
+    from scenarios.files import FileProblem
+    from scenarios.load import UnknownScenarioError
+
+    if isinstance(problem, BadInputError | BadInput | RecordError | FileProblem | UnknownScenarioError):
+        return BAD_INPUT
+    return UNEXPECTED if isinstance(problem, HarnessError | OSError) else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,354 @@
+"""The native load engine: one process, one core, one epoll loop over non-blocking sockets.
+
+Open loop: every request goes out at its intended time whatever became of the ones before it, so that a stall of the
+system is charged to every request that should have gone out meanwhile (Tene's coordinated omission; wrk2). The loop
+sleeps until a millisecond or two before the next arrival and then spins, because the kernel's poll timeout is whole
+milliseconds. No coroutine, future or timer a request: on one core this reaches the rates that docs/benchmarks.md shows.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import pickle
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gateway_proxy.http1 import ProtocolError, ResponseParser
+from harness.cpu import process_cpu_ns
+from harness.engines.job import ERROR, OK, TIMEOUT, Job, LoadResult, Mark, Rows, Shot
+
+_READ, _WRITE = 1, 4  # EPOLLIN and EPOLLOUT, POLLIN and POLLOUT alike
+_SPIN_NS = 2_000_000
+_NEVER = 1 << 62
+
+
+def run_job(job_path: str, result_path: str) -> None:
+    """Carry out the pickled Job and leave a pickled LoadResult (it appears whole or not at all)."""
+    job: Job = pickle.loads(Path(job_path).read_bytes())  # noqa: S301 - written by our own harness a moment ago
+    result = Engine(job).run()
+    partial = Path(result_path + ".partial")
+    partial.write_bytes(pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL))
+    partial.rename(result_path)
+
+
+class _PollAdapter:
+    """select.poll with the interface of select.epoll (seconds), for systems without epoll."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self.register = self._poll.register
+        self.modify = self._poll.modify
+        self.unregister = self._poll.unregister
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        return self._poll.poll(timeout * 1000)
+
+
+def _new_poller() -> Any:
+    return select.epoll() if hasattr(select, "epoll") else _PollAdapter()
+
+
+class _Connection:
+    """One keep-alive connection to a target; carries at most one request at a time."""
+
+    __slots__ = (
+        "accepts",
+        "connecting",
+        "engine",
+        "fd",
+        "parser",
+        "pending",
+        "row",
+        "rows",
+        "sock",
+        "target",
+    )
+
+    def __init__(self, engine: Engine, target: int) -> None:
+        self.engine = engine
+        self.target = target
+        self.parser = ResponseParser(keep_body=False, keep_headers=False)
+        self.sock = socket.socket()
+        self.sock.setblocking(False)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.fd = self.sock.fileno()
+        self.pending: memoryview | None = None
+        self.connecting = True
+        self.row = -1  # -1: idle
+        self.rows = engine.open_rows
+        self.accepts: frozenset[int] = frozenset()
+
+    def send(self, payload: bytes) -> None:
+        self.parser.begin()
+        if self.connecting:
+            self.pending = memoryview(payload)
+            return
+        try:
+            sent = self.sock.send(payload)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.fail(ERROR)
+            return
+        if sent < len(payload):
+            self.pending = memoryview(payload)[sent:]
+            self.engine.poller.modify(self.fd, _READ | _WRITE)
+
+    def ready(self, mask: int) -> None:
+        if mask & _WRITE and self.pending is not None:
+            self._flush()
+        if mask & ~_WRITE and self.fd in self.engine.connections:
+            self._receive()
+
+    def _flush(self) -> None:
+        if self.connecting:
+            self.connecting = False
+            if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self.fail(ERROR)
+                return
+        try:
+            self.pending = self.pending[self.sock.send(self.pending) :] if self.pending else None
+        except BlockingIOError:
+            return
+        except OSError:
+            self.fail(ERROR)
+            return
+        if not self.pending:
+            self.pending = None
+            self.engine.poller.modify(self.fd, _READ)
+
+    def _receive(self) -> None:
+        try:
+            data = self.sock.recv(262_144)
+            if not data:
+                self._peer_closed()
+                return
+            self.parser.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, ProtocolError):
+            self.fail(ERROR)
+            return
+        if self.parser.complete:
+            self._answered()
+
+    def _peer_closed(self) -> None:
+        if self.row >= 0 and self.parser.eof():
+            self._answered()
+            self.close()
+        else:
+            self.fail(ERROR)
+
+    def _answered(self) -> None:
+        engine, row, status = self.engine, self.row, self.parser.status
+        self.rows.done_ns[row] = engine.clock() - engine.t0_ns
+        self.rows.status[row] = status
+        self.rows.outcome[row] = OK if status in self.accepts else ERROR
+        self.row = -1
+        # A refusal may come before the request was sent whole; the rest of it would be garbage to the next answer.
+        if self.parser.keep_alive and self.pending is None:
+            engine.idle[self.target].append(self)
+        else:
+            self.close()
+        engine.finished(self.rows)
+
+    def fail(self, outcome: int) -> None:
+        """Give the connection up; the request on it, if any, ends with this outcome."""
+        row, self.row = self.row, -1
+        self.close()
+        if row >= 0:
+            self.rows.outcome[row] = outcome
+            if outcome == ERROR:
+                self.rows.done_ns[row] = self.engine.clock() - self.engine.t0_ns
+            self.engine.finished(self.rows)
+
+    def close(self) -> None:
+        if self.engine.connections.pop(self.fd, None) is not None:
+            self.sock.close()  # also leaves the poller (epoll forgets closed descriptors)
+
+
+class Engine:
+    """Carries out one Job in the calling process. `clock` returns monotonic nanoseconds."""
+
+    def __init__(self, job: Job, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self.job = job
+        self.clock = clock
+        self.t0_ns = job.t0_ns
+        self.poller = _new_poller()
+        self.connections: dict[int, _Connection] = {}
+        self.idle: list[list[_Connection]] = [[] for _ in job.targets]
+        self.open_rows = Rows.blank(len(job.shots))
+        self.closed_rows = Rows.blank(0)
+        self.deadlines: deque[tuple[int, _Connection, Rows, int]] = deque()
+        self.in_flight = 0
+        self.capped = 0
+        self.opened = 0
+        self.idle_ns = 0
+        self.marks: list[Mark] = []
+        self.free_slots = 0  # closed loop: completions that have not been answered by a new request yet
+        self.shots_left = iter(job.closed.shots if job.closed else ())
+        self.closed_open = False
+        self.closed_end_ns = -1
+
+    def run(self) -> LoadResult:
+        """Run the schedule, then the closed loop, each drained to the last request."""
+        gc.disable()
+        started = self.clock()
+        self._open_loop()
+        self._closed_loop()
+        self._wait_for_marks()
+        wall = self.clock() - started
+        for connection in list(self.connections.values()):
+            connection.close()
+        return LoadResult(
+            open=self.open_rows,
+            closed=self.closed_rows,
+            marks=self.marks,
+            busy_share=1 - self.idle_ns / wall if wall else 0.0,
+            late_start_ns=max(0, started - self.t0_ns),
+            capped=self.capped,
+            closed_end_ns=self.closed_end_ns,
+            connections_opened=self.opened,
+        )
+
+    # -- the open loop -----------------------------------------------------------------------------------------
+
+    def _open_loop(self) -> None:
+        shots, clock, t0 = self.job.shots, self.clock, self.t0_ns
+        due = [shot.at_ns + t0 for shot in shots]
+        count, row = len(shots), 0
+        while row < count or self.in_flight:
+            now = clock()
+            while row < count and due[row] <= now:
+                self._launch_open(shots[row], row)
+                row += 1
+            self._turn(due[row] if row < count else _NEVER)
+
+    def _launch_open(self, shot: Shot, row: int) -> None:
+        if self.in_flight >= self.job.max_in_flight:
+            self.capped += 1  # the row stays DROPPED; a cap that was hit makes the window invalid
+            return
+        self._launch(shot, self.open_rows, row)
+
+    # -- the closed loop ---------------------------------------------------------------------------------------
+
+    def _closed_loop(self) -> None:
+        closed = self.job.closed
+        if closed is None:
+            return
+        end = closed.end_ns + self.t0_ns
+        while self.clock() < closed.start_ns + self.t0_ns:
+            self._turn(closed.start_ns + self.t0_ns)
+        self.closed_open, self.free_slots = True, closed.connections
+        while self.closed_open or self.in_flight:
+            if self.closed_open and self.clock() >= end:
+                self._stop_closed()
+            while self.free_slots and self.closed_open:
+                self._launch_closed()
+            self._turn(end if self.closed_open else _NEVER)
+
+    def _launch_closed(self) -> None:
+        shot = next(self.shots_left, None)
+        if shot is None:
+            self._stop_closed()
+            return
+        self.free_slots -= 1
+        rows = self.closed_rows
+        for column, blank in (
+            (rows.sent_ns, -1),
+            (rows.done_ns, -1),
+            (rows.status, 0),
+            (rows.outcome, ERROR),
+        ):
+            column.append(blank)
+        self._launch(shot, rows, len(rows.sent_ns) - 1)
+
+    def _stop_closed(self) -> None:
+        self.closed_open = False
+        self.closed_end_ns = self.clock() - self.t0_ns
+
+    # -- both --------------------------------------------------------------------------------------------------
+
+    def _launch(self, shot: Shot, rows: Rows, row: int) -> None:
+        idle = self.idle[shot.target]
+        connection = idle.pop() if idle else None
+        while connection is not None and connection.fd not in self.connections:  # closed by its peer while idle
+            connection = idle.pop() if idle else None
+        now = self.clock()
+        rows.sent_ns[row] = now - self.t0_ns
+        rows.outcome[row] = ERROR
+        self.in_flight += 1
+        if connection is None:
+            connection = self._connect(shot.target)
+        connection.row, connection.rows, connection.accepts = row, rows, shot.accepts
+        self.deadlines.append((now + self.job.timeout_ns, connection, rows, row))
+        connection.send(shot.payload)
+
+    def _connect(self, target: int) -> _Connection:
+        connection = _Connection(self, target)
+        self.opened += 1
+        self.connections[connection.fd] = connection
+        code = connection.sock.connect_ex(self.job.targets[target])
+        # A refusal that is known at once is still told through the poller, like one that is known later.
+        connection.connecting = code in (errno.EINPROGRESS, errno.ECONNREFUSED, errno.EAGAIN)
+        self.poller.register(connection.fd, _READ | _WRITE if connection.connecting else _READ)
+        return connection
+
+    def finished(self, rows: Rows) -> None:
+        """Take note that a request has ended, however it ended."""
+        self.in_flight -= 1
+        if rows is self.closed_rows:
+            self.free_slots += 1
+
+    def _turn(self, next_due_ns: int) -> None:
+        """Wait for events until shortly before the next thing to do, and handle them."""
+        before = self.clock()
+        wait = min(next_due_ns, self._next_mark(), self.deadlines[0][0] if self.deadlines else _NEVER) - before
+        timeout = max(0, (wait - _SPIN_NS) // 1_000_000) / 1000 if wait > _SPIN_NS else 0
+        events = self.poller.poll(min(timeout, 0.2))
+        after = self.clock()
+        if timeout or not events:
+            self.idle_ns += after - before
+        connections = self.connections
+        for fd, mask in events:
+            connection = connections.get(fd)
+            if connection is not None:
+                connection.ready(mask)
+        self._expire(after)
+        if self._next_mark() <= after:
+            self._mark(after)
+
+    def _expire(self, now: int) -> None:
+        deadlines = self.deadlines
+        while deadlines:
+            deadline, connection, rows, row = deadlines[0]
+            current = connection.row == row and connection.rows is rows
+            if current and deadline > now:
+                return
+            deadlines.popleft()
+            if current:
+                connection.fail(TIMEOUT)
+
+    def _next_mark(self) -> int:
+        done = len(self.marks)
+        return self.job.marks_ns[done] + self.t0_ns if done < len(self.job.marks_ns) else _NEVER
+
+    def _mark(self, now: int) -> None:
+        clocks = {"generator": process_cpu_ns(os.getpid())}
+        for component, pid in self.job.watched.items():
+            try:
+                clocks[component] = process_cpu_ns(pid)
+            except ProcessLookupError:
+                continue
+        self.marks.append(Mark(now - self.t0_ns, clocks))
+
+    def _wait_for_marks(self) -> None:
+        while self._next_mark() < _NEVER:
+            self._turn(self._next_mark())

@@ -1,0 +1,64 @@
+"""Our own gateway, forked from the preloaded fork server."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import yaml
+
+from harness.forkserver import ForkServer, Spawn
+from harness.gateways.gateway import Gateway, GatewayPlan
+
+
+class Builtin:
+    """`python -m gateway_proxy` with one worker."""
+
+    name = "builtin"
+
+    def version(self) -> str:
+        """Return archbench's version, the event loop's and the parser's."""
+        return f"archbench {_version('archbench')}, uvloop {_version('uvloop')}, httptools {_version('httptools')}"
+
+    def render(self, plan: GatewayPlan) -> str:
+        """Return the YAML configuration."""
+        routed = {route.service for route in plan.routes}
+        config = {
+            "listen": {"host": plan.host, "port": plan.port},
+            "upstreams": {
+                service: {
+                    "targets": [f"{plan.host}:{port}"],
+                    "connect_timeout_s": 1,
+                    "response_timeout_s": 10,
+                    "max_idle_per_target": 128,
+                    "idle_timeout_s": 90,
+                }
+                for service, port in plan.service_ports.items()
+                if service in routed
+            },
+            "routes": [{"prefix": route.prefix, "upstream": route.service} for route in plan.routes],
+        }
+        return yaml.safe_dump(config, sort_keys=False)
+
+    def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
+        """Write the configuration and fork the gateway."""
+        path = folder / "gateway.yaml"
+        path.write_text(config, encoding="utf-8")
+        return server.spawn(Spawn("harness.gateways.builtin:run_gateway", (str(path),), str(log), cores))
+
+
+def run_gateway(path: str) -> None:
+    """Serve the configuration; runs in the forked process."""
+    from gateway_proxy import config, server  # noqa: PLC0415 - preloaded there, not needed here
+
+    server.serve(config.load(Path(path)))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+GATEWAY: Gateway = Builtin()

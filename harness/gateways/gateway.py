@@ -1,0 +1,56 @@
+"""What a gateway has to provide: render a configuration, start a process with it, say which version it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from harness.forkserver import ForkServer
+from scenarios.model import Scenario
+from scenarios.modes import MODES
+
+
+class Route(NamedTuple):
+    """Requests under this prefix (whole path segments) go to this service."""
+
+    prefix: str
+    service: str
+
+
+@dataclass(frozen=True)
+class GatewayPlan:
+    """What the gateway of one platform has to do: listen here, know these routes, reach services on these ports."""
+
+    port: int
+    routes: tuple[Route, ...]
+    service_ports: dict[str, int]
+    host: str = "127.0.0.1"
+
+
+class Gateway(Protocol):
+    """One gateway product."""
+
+    name: str
+
+    def version(self) -> str:
+        """Return the version that would be started."""
+
+    def render(self, plan: GatewayPlan) -> str:
+        """Return the exact configuration for the plan."""
+
+    def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
+        """Start the gateway with this configuration and return its process id."""
+
+
+def routes_for(scenario: Scenario, mode: str) -> tuple[Route, ...]:
+    """Return the routes a gateway needs in this mode: a prefix is routed if hops of its kind pass the gateway.
+
+    Public prefixes are always there, so that the gateway of direct mode is a working one that nobody asks.
+    """
+    internal = "gateway" in MODES[mode]("internal")
+    return tuple(
+        Route(prefix, service.name)
+        for service in scenario.services
+        for prefix in (*service.public, *(service.internal if internal else ()))
+    )

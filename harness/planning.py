@@ -1,0 +1,61 @@
+"""Which trials are run, and in which order: blocks of arms, balanced and seeded, drawn before the first one starts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from results.record import PlannedTrial
+
+NULL_CONTROL = "direct-null"
+
+
+def arms_of(modes: Sequence[str]) -> list[str]:
+    """Return the arms of a block: every mode once, and direct a second time as the null control."""
+    arms = list(modes)
+    if "direct" in arms:
+        arms.insert(arms.index("direct") + 1, NULL_CONTROL)
+    return arms
+
+
+def mode_of(arm: str) -> str:
+    """Return the mode in which an arm runs."""
+    return "direct" if arm == NULL_CONTROL else arm
+
+
+def balanced_orders(arms: Sequence[str], blocks: int, rng: random.Random) -> list[list[str]]:
+    """Return an order of the arms for each block, from Williams squares with shuffled labels and rows.
+
+    Over as many blocks as there are arms (an even number), every arm stands in every place once and follows every
+    other arm once (E. J. Williams, Austral. J. Sci. Res. A 2, 1949), so that neither drift nor what the arm before
+    left behind favours one of them. With an odd number of arms the rows are cyclic and balance places only.
+    """
+    count = len(arms)
+    orders: list[list[str]] = []
+    while len(orders) < blocks:
+        labels = rng.sample(list(arms), count)
+        rows = [[labels[(start + step) % count] for step in _zigzag(count)] for start in range(count)]
+        rng.shuffle(rows)
+        orders.extend(rows)
+    return orders[:blocks]
+
+
+def _zigzag(count: int) -> list[int]:
+    steps = [0]
+    for step in range(1, count):
+        steps.append((steps[-1] + step if step % 2 else steps[-1] - step) % count)
+    return steps
+
+
+def plan_trials(
+    modes: Sequence[str], faults: Sequence[str], steady_blocks: int, fault_blocks: int, rng: random.Random
+) -> list[PlannedTrial]:
+    """Return all trials in the order in which they run; every block holds the controls of its own faults."""
+    trials: list[PlannedTrial] = []
+    for block, order in enumerate(balanced_orders(arms_of(modes), steady_blocks, rng)):
+        steady = [(arm, "") for arm in order]
+        injected = [(mode, fault) for mode in modes for fault in faults] if block < fault_blocks else []
+        rng.shuffle(injected)
+        for arm, fault in steady + injected:
+            trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), fault))
+    return trials

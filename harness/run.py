@@ -1,0 +1,299 @@
+"""A run: prepare, find the rate, run every planned trial, write the record after each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.cpu import pin, usable_cores
+from harness.environment import describe_host, require_file_handles
+from harness.errors import BadInputError, HarnessError
+from harness.forkserver import ForkServer
+from harness.gateways import GATEWAYS
+from harness.observer import Observer, Silent
+from harness.planning import plan_trials
+from harness.platform import Platform, PlatformSpec
+from harness.ports import free_ports
+from harness.profiles import PROFILES, Profile
+from harness.scratch import scratch_folder
+from harness.trial import (
+    TrialSettings,
+    failed_trial,
+    learners_needed,
+    measure_saturation,
+    run_trial,
+)
+from results.record import Plan, PlannedTrial, RecordWriter
+from scenarios.model import Scenario
+from scenarios.modes import MODES
+from stub_services.requests import RequestBook
+from stub_services.stores import build_template
+
+_PILOT_SHOTS_PER_S = 12_000
+_SHOTS_MARGIN = 1.6  # of what the pilot's throughput would use up in the closed loop
+_GIVE_UP_AFTER = 3  # failed trials in a row
+_FILES_NEEDED = 8192
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What somebody wants measured. `faults` are KIND:TARGET; `flows` and `modes` restrict the scenario's."""
+
+    scenario: Scenario
+    profile: Profile = PROFILES["quick"]
+    modes: tuple[str, ...] = tuple(MODES)
+    flows: tuple[str, ...] = ()
+    gateway: str = "builtin"
+    work: str = "bare"
+    policy: str = "none"
+    clock_scale: float = 1.0
+    faults: tuple[str, ...] = ()
+    engine: str = "native"
+    seed: int = 1
+    out: Path = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """Where the record stands and how many of the planned trials it holds."""
+
+    run_dir: Path
+    planned: int
+    written: int
+
+
+def run(
+    request: RunRequest,
+    observer: Observer | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Iterator[RunOutcome]:
+    """Carry the request out; yield after planning and after every trial, so that the caller may stop at any time.
+
+    Raises HarnessError (a sentence) when the platform does not come up, BadInputError for a request that makes no
+    sense, OSError when the record cannot be written. Whatever was yielded before stays on disk and readable.
+    """
+    observer = observer or Silent()
+    started = now()
+    if problem := require_file_handles(_FILES_NEEDED):
+        raise HarnessError(problem)
+    scenario = _restrict(request.scenario, request.flows)
+    generator_cores, platform_cores = split_cores(usable_cores())
+    run_dir = _new_run_dir(request, started)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_pinned(generator_cores))
+        scratch = Path(stack.enter_context(scratch_folder()))
+        observer.preparing("looking at the host")
+        environment = describe_host(generator_cores, platform_cores)
+        server = stack.enter_context(contextlib.closing(ForkServer(cores=platform_cores)))
+        settings = _pilot_settings(request, scenario, scratch, generator_cores, platform_cores)
+        settings, reason = _find_rate(request, settings, server, observer)
+        trials = plan_trials(
+            request.modes,
+            request.faults,
+            request.profile.steady_blocks,
+            request.profile.fault_blocks if request.faults else 0,
+            random.Random(f"{request.seed}:plan"),
+        )
+        plan = _plan(request, settings, run_dir, started, trials, reason)
+        writer = RecordWriter(run_dir)
+        writer.begin(plan, environment)
+        observer.planned(len(trials))
+        yield RunOutcome(run_dir, len(trials), 0)
+        yield from _run_trials(trials, settings, server, writer, observer)
+
+
+def _run_trials(
+    trials: Sequence[PlannedTrial],
+    settings: TrialSettings,
+    server: ForkServer,
+    writer: RecordWriter,
+    observer: Observer,
+) -> Iterator[RunOutcome]:
+    failed_in_a_row = 0
+    for number, trial in enumerate(trials, start=1):
+        observer.starting(trial)
+        try:
+            outcome = run_trial(trial, settings, server)
+            failed_in_a_row = 0
+        except HarnessError as problem:
+            failed_in_a_row += 1
+            outcome = failed_trial(trial, str(problem))
+        writer.add(outcome.record, outcome.samples, outcome.calls)
+        observer.finished(outcome.record)
+        if failed_in_a_row == _GIVE_UP_AFTER:
+            raise HarnessError(f"{_GIVE_UP_AFTER} trials in a row failed; the last one: {outcome.record.error}")
+        yield RunOutcome(writer.run_dir, len(trials), number)
+
+
+def split_cores(cores: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the generator's core and the platform's; on a single core they share it, which is then a doubt."""
+    if len(cores) == 1:
+        return list(cores), list(cores)
+    return [cores[0]], list(cores[1:])
+
+
+@contextlib.contextmanager
+def _pinned(cores: Sequence[int]) -> Iterator[None]:
+    """Keep the harness itself off the platform's cores while it runs, and give back what it had before."""
+    before = usable_cores()
+    pin(list(cores))
+    try:
+        yield
+    finally:
+        pin(before)
+
+
+def _restrict(scenario: Scenario, flows: Sequence[str]) -> Scenario:
+    if not flows:
+        return scenario
+    known = [flow.name for flow in scenario.flows]
+    unknown = [name for name in flows if name not in known]
+    if unknown:
+        raise BadInputError(f"unknown flow {unknown[0]!r}: one of {', '.join(known)}")
+    return scenario.model_copy(update={"flows": tuple(flow for flow in scenario.flows if flow.name in flows)})
+
+
+def _new_run_dir(request: RunRequest, started: datetime) -> Path:
+    stamp = started.strftime("%Y%m%dT%H%M%SZ")
+    run_dir = request.out / f"{stamp}-{request.scenario.name}-{request.profile.name}"
+    for number in range(2, 100):
+        if not run_dir.exists():
+            break
+        run_dir = run_dir.with_name(f"{stamp}-{request.scenario.name}-{request.profile.name}-{number}")
+    run_dir.mkdir(parents=True)
+    _point_latest(run_dir)
+    return run_dir
+
+
+def _point_latest(run_dir: Path) -> None:
+    latest = run_dir.parent / "latest"
+    partial = run_dir.parent / f".latest-{os.getpid()}"
+    with contextlib.suppress(OSError):  # a file system without links goes without
+        partial.symlink_to(run_dir.name)
+        partial.replace(latest)
+
+
+def _pilot_settings(
+    request: RunRequest,
+    scenario: Scenario,
+    scratch: Path,
+    generator_cores: list[int],
+    platform_cores: list[int],
+) -> TrialSettings:
+    names = [*scenario.components]
+    ports = dict(zip(names, free_ports(len(names), random.Random()), strict=True))
+    spec = PlatformSpec(
+        scenario=scenario,
+        mode=request.modes[0],
+        ports=ports,
+        gateway=request.gateway,
+        work=request.work,
+        policy=request.policy,
+        clock_scale=request.clock_scale,
+        seed=request.seed,
+        internal_api_key=secrets.token_hex(16),
+        jwt_secret=secrets.token_hex(32),
+        cores=platform_cores,
+        template=scratch / "template",
+    )
+    shots = int(request.profile.pilot_s * _PILOT_SHOTS_PER_S)
+    settings = TrialSettings(
+        spec=spec,
+        profile=request.profile,
+        book=RequestBook(0, spec.jwt_secret),
+        learners=0,
+        rate_per_s=0.0,
+        saturation_shots=shots,
+        connections=scenario.load.connections,
+        timeout_ms=scenario.load.timeout_ms,
+        engine=request.engine,
+        generator_cores=generator_cores,
+        scratch=scratch,
+        seed=request.seed,
+    )
+    return _with_learners(settings, learners_needed(0, request.profile, shots))
+
+
+def _with_learners(settings: TrialSettings, learners: int) -> TrialSettings:
+    """Return the settings with stores seeded for so many learners."""
+    shutil.rmtree(settings.spec.template, ignore_errors=True)
+    settings.spec.template.mkdir(parents=True)
+    build_template(settings.spec.template, learners)
+    return replace(settings, learners=learners, book=RequestBook(learners, settings.spec.jwt_secret))
+
+
+def _find_rate(
+    request: RunRequest, settings: TrialSettings, server: ForkServer, observer: Observer
+) -> tuple[TrialSettings, str]:
+    """Return the settings with the offered rate, and the sentence that says how it was found."""
+    load = settings.spec.scenario.load
+    throughput: dict[str, float] = {}
+    for mode in request.modes:
+        observer.preparing(f"pilot: saturating {mode} mode")
+        throughput[mode] = measure_saturation(mode, settings, server)
+        if throughput[mode] <= 0:
+            raise HarnessError(f"the pilot in {mode} mode got no answers; nothing can be measured on this platform")
+    slowest = min(throughput, key=lambda mode: throughput[mode])
+    shown = ", ".join(f"{mode} {value:.0f}" for mode, value in throughput.items())
+    rate = load.rate_per_s or round(load.utilisation * throughput[slowest], 1)
+    share = rate / throughput[slowest]
+    reason = (
+        f"pilot saturation in req/s: {shown}; offered {rate:.0f}/s, which is {share:.0%} of the slowest ({slowest})"
+    )
+    if share > 0.5:
+        raise BadInputError(f"the scenario's rate is too high for latency figures, at most 50 % is allowed: {reason}")
+    shots = int(max(throughput.values()) * _SHOTS_MARGIN * (request.profile.saturation_s + 0.1))
+    observer.preparing("seeding the stores")
+    settings = replace(settings, rate_per_s=rate, saturation_shots=shots)
+    return _with_learners(settings, learners_needed(rate, request.profile, shots)), reason
+
+
+def _plan(
+    request: RunRequest,
+    settings: TrialSettings,
+    run_dir: Path,
+    started: datetime,
+    trials: list[PlannedTrial],
+    reason: str,
+) -> Plan:
+    configs = {
+        mode: Platform(replace(settings.spec, mode=mode), settings.scratch, None).gateway_config()  # type: ignore[arg-type]
+        for mode in request.modes
+    }
+    return Plan(
+        run_id=run_dir.name,
+        scenario=settings.spec.scenario.model_dump(mode="json"),
+        profile=request.profile.name,
+        seed=request.seed,
+        gateway=request.gateway,
+        gateway_config=configs,
+        work=request.work,
+        policy=request.policy,
+        clock_scale=request.clock_scale,
+        engine=request.engine,
+        started_at=started.isoformat(timespec="seconds"),
+        steady_blocks=request.profile.steady_blocks,
+        fault_blocks=request.profile.fault_blocks if request.faults else 0,
+        offered_rate_per_s=settings.rate_per_s,
+        rate_reason=reason,
+        settings={
+            **asdict(request.profile),
+            "connections": settings.connections,
+            "timeout_ms": settings.timeout_ms,
+            "arrivals": settings.spec.scenario.load.arrivals,
+            "gateway_version": GATEWAYS[request.gateway].version(),
+            "gateway_workers": 1,
+            "generator_cores": settings.generator_cores,
+            "platform_cores": settings.spec.cores,
+            "learners": settings.learners,
+            "stores_on": "memory" if str(settings.scratch).startswith("/dev/shm") else "disk",  # noqa: S108
+        },
+        trials=trials,
+    )

@@ -1,0 +1,301 @@
+"""One trial: a fresh platform, a schedule driven through it, perhaps one fault, and everything that was seen.
+
+Returns values; whoever asked writes them to the record. Times are nanoseconds from the trial's t0.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.control import RESERVED, ControlPlane, Sweeps, plan_sweeps
+from harness.engines.job import ClosedLoop, Job, LoadResult, Mark, Shot
+from harness.errors import HarnessError
+from harness.forkserver import ForkServer
+from harness.load import PendingLoad, Renderer
+from harness.platform import Platform, PlatformComponent, PlatformSpec
+from harness.profiles import Profile
+from harness.samples import Observation, call_columns, sample_columns
+from harness.schedule import Arrival, draw_mix, draw_schedule
+from harness.timeline import Timeline, fault_timeline, pilot_timeline, settle, steady_timeline
+from harness.trialdoubts import fault_doubts, load_doubts
+from results.record import Event, PlannedTrial, Probe, TrialRecord, Window
+from scenarios.faults import FAULTS
+from stub_services.calllog import read_calls, read_events
+from stub_services.effects import read_effects
+from stub_services.requests import RequestBook
+from stub_services.sweeps import read_sweeps
+
+_LEAD_NS = 60_000_000  # from writing the job to the first arrival; the engine says if it was not up by then
+_FAULT_PATIENCE_S = 2.0
+_SWEEP_PATIENCE_S = 0.5
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What is the same in every trial of a run. Rates are of the whole mix, in requests per second."""
+
+    spec: PlatformSpec
+    profile: Profile
+    book: RequestBook
+    learners: int
+    rate_per_s: float
+    saturation_shots: int
+    connections: int
+    timeout_ms: float
+    engine: str
+    generator_cores: list[int]
+    scratch: Path
+    seed: int
+    max_in_flight: int = 4096
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """A trial's record and its columns, ready for RecordWriter.add."""
+
+    record: TrialRecord
+    samples: dict[str, Sequence[Any]]
+    calls: dict[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class _Script:
+    """What is going to happen: drawn from the seed, the same in every arm of a block."""
+
+    timeline: Timeline
+    outside: list[Arrival]  # open loop, sent by the engine
+    inside: list[Arrival]  # started by the services themselves
+    closed: list[Arrival]  # closed loop, sent by the engine
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What did happen, as the engine and the harness saw it."""
+
+    t0_ns: int
+    sweeps: Sweeps
+    result: LoadResult
+    events: list[Event]
+    probes: list[Probe]
+    ready_s: float
+
+
+def run_trial(trial: PlannedTrial, settings: TrialSettings, server: ForkServer) -> TrialOutcome:
+    """Run one trial. Raises HarnessError when the platform does not come up or the engine does not come back."""
+    script = _write_script(trial, settings)
+    spec = replace(settings.spec, mode=trial.mode)
+    folder = settings.scratch / trial.folder
+    try:
+        with Platform(spec, folder, server) as platform:
+            control = ControlPlane(platform, settings.book, settings.learners)
+            seen = _drive(trial, script, settings, control)
+        return _assemble(trial, script, settings, seen, control)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def failed_trial(trial: PlannedTrial, error: str) -> TrialOutcome:
+    """Return the record of a trial that could not be run."""
+    nothing = Observation([], [], [])
+    return TrialOutcome(TrialRecord(trial, "failed", error=error), sample_columns(nothing), call_columns([], []))
+
+
+def learners_needed(rate_per_s: float, profile: Profile, saturation_shots: int) -> int:
+    """Return how many learners a trial of this profile can use up at this rate, with room for a lucky draw."""
+    longest_ns = max(steady_timeline(profile).open_end_ns, fault_timeline(profile).open_end_ns)
+    expected = rate_per_s * longest_ns / 1e9
+    return int(expected + 6 * expected**0.5 + saturation_shots + RESERVED + 16)
+
+
+def measure_saturation(mode: str, settings: TrialSettings, server: ForkServer) -> float:
+    """Return the external mix's closed-loop throughput of a fresh platform in this mode, in requests per second."""
+    folder = settings.scratch / f"pilot-{mode}"
+    timeline = pilot_timeline(settings.profile)
+    script = _Script(timeline, [], [], _closed_arrivals(settings, 0, random.Random(f"{settings.seed}:pilot")))
+    try:
+        with Platform(replace(settings.spec, mode=mode), folder, server) as platform:
+            ControlPlane(platform, settings.book, settings.learners).smoke()
+            job = _job(script, settings, platform)
+            result = PendingLoad(job, settings.engine, folder, server, settings.generator_cores).wait(30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    window = settle(timeline, [], result.closed_end_ns)[0]
+    return _throughput(result, window)
+
+
+def _throughput(result: LoadResult, window: Window) -> float:
+    answered = sum(window.start_ns <= done < window.end_ns for done in result.closed.done_ns)
+    length_ns = window.end_ns - window.start_ns
+    return answered / length_ns * 1e9 if length_ns > 0 else 0.0
+
+
+def _write_script(trial: PlannedTrial, settings: TrialSettings) -> _Script:
+    rng = random.Random(f"{settings.seed}:schedule:{trial.block}")
+    scenario = settings.spec.scenario
+    timeline = fault_timeline(settings.profile) if trial.fault else steady_timeline(settings.profile)
+    weights = {flow.name: flow.weight for flow in scenario.flows}
+    arrivals = draw_schedule(weights, settings.rate_per_s, timeline.open_end_ns / 1e9, scenario.load.arrivals, rng)
+    external = {flow.name for flow in scenario.flows if flow.origin == "external"}
+    return _Script(
+        timeline,
+        outside=[arrival for arrival in arrivals if arrival.flow in external],
+        inside=[arrival for arrival in arrivals if arrival.flow not in external],
+        closed=[] if trial.fault else _closed_arrivals(settings, len(arrivals), rng),
+    )
+
+
+def _closed_arrivals(settings: TrialSettings, first_learner: int, rng: random.Random) -> list[Arrival]:
+    weights = {flow.name: flow.weight for flow in settings.spec.scenario.flows if flow.origin == "external"}
+    return draw_mix(weights, settings.saturation_shots, first_learner, rng) if weights else []
+
+
+def _job(script: _Script, settings: TrialSettings, platform: Platform) -> Job:
+    render = Renderer(settings.book, platform.spec)
+    shots: list[Shot] = [render.shot(arrival) for arrival in script.outside]
+    closed: ClosedLoop | None = render.closed_loop(script.closed, settings.connections, script.timeline)
+    return Job(
+        targets=render.targets,
+        shots=shots,
+        t0_ns=time.monotonic_ns() + _LEAD_NS,
+        timeout_ns=int(settings.timeout_ms * 1e6),
+        max_in_flight=settings.max_in_flight,
+        closed=closed,
+        marks_ns=script.timeline.edges_ns,
+        watched=dict(platform.pids),
+    )
+
+
+def _drive(trial: PlannedTrial, script: _Script, settings: TrialSettings, control: ControlPlane) -> _Seen:
+    """Smoke, probe, load, break and mend one running platform."""
+    platform, timeline = control.platform, script.timeline
+    control.smoke()
+    probes = [] if trial.fault else control.probe()
+    job = _job(script, settings, platform)
+    sweeps = plan_sweeps({flow.name: flow for flow in platform.spec.scenario.flows}, script.inside, job.t0_ns)
+    pending = PendingLoad(job, settings.engine, platform.folder, platform.server, settings.generator_cores)
+    control.schedule(sweeps)
+    events = _inject_and_lift(trial.fault, platform, timeline, job.t0_ns) if trial.fault else []
+    result = pending.wait(timeline.end_ns / 1e9 + settings.timeout_ms / 1e3 + 10)
+    _await_sweeps(platform, sweeps, control)
+    unexpected = [f"{name} ended with code {code}" for name, code in platform.died()]
+    if unexpected:
+        raise HarnessError(f"a component died without being asked to: {'; '.join(unexpected)}")
+    return _Seen(job.t0_ns, sweeps, result, events, probes, platform.ready_s)
+
+
+def _inject_and_lift(fault_text: str, platform: Platform, timeline: Timeline, t0_ns: int) -> list[Event]:
+    """Apply the trial's fault and take it away at their times; say when each was observed to have worked."""
+    kind, _, target = fault_text.partition(":")
+    fault, component = FAULTS[kind], PlatformComponent(platform, target)
+    events: list[Event] = []
+
+    def note(what: str) -> None:
+        events.append(Event(time.monotonic_ns() - t0_ns, what, target, kind))
+
+    _sleep_until(t0_ns + timeline.inject_ns)
+    note("inject")
+    fault.inject(component)
+    if _observe(lambda: fault.present(component)):
+        note("fault_seen")
+    _sleep_until(t0_ns + timeline.lift_ns)
+    note("lift")
+    fault.lift(component)
+    if _observe(lambda: not fault.present(component)):
+        note("heal_seen")
+    return events
+
+
+def _sleep_until(at_ns: int) -> None:
+    time.sleep(max(0, at_ns - time.monotonic_ns()) / 1e9)
+
+
+def _observe(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _FAULT_PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def _await_sweeps(platform: Platform, sweeps: Sweeps, control: ControlPlane) -> None:
+    """Give the last sweeps a moment to end; those that do not are recorded as they stand."""
+    deadline = time.monotonic() + _SWEEP_PATIENCE_S
+    for service, entries in sweeps.entries.items():
+        last = control.offset(service) + len(entries) - 1
+        while time.monotonic() < deadline:
+            rows = read_sweeps(platform.log_dir / f"{service}.sweeps")
+            if any(row.entry == last for row in rows) and all(row.outcome for row in rows):
+                break
+            time.sleep(0.005)
+
+
+def _assemble(
+    trial: PlannedTrial, script: _Script, settings: TrialSettings, seen: _Seen, control: ControlPlane
+) -> TrialOutcome:
+    """Join what the engine, the services' logs and the stores say into the trial's record."""
+    logs = control.platform.log_dir
+    events = sorted([*seen.events, *_breaker_events(logs, seen.t0_ns)], key=lambda event: event.at_ns)
+    windows = settle(script.timeline, seen.events, seen.result.closed_end_ns)
+    samples = sample_columns(_observe_all(script, seen, control), windows)
+    windows = [_with_figures(window, samples, seen.result.marks) for window in windows]
+    rows = [row for path in sorted(logs.glob("*.calls")) for row in read_calls(path)]
+    generator, doubts = load_doubts(samples, seen.result, settings.max_in_flight)
+    doubts = [*doubts, *(fault_doubts(events) if trial.fault else [])]
+    record = TrialRecord(
+        trial=trial,
+        state="void" if any(doubt.fatal for doubt in doubts) else "done",
+        windows=windows,
+        events=events,
+        probes=seen.probes,
+        doubts=doubts,
+        counts=_counts(list(samples["outcome"])),
+        generator=generator,
+        ready_s=seen.ready_s,
+    )
+    return TrialOutcome(record, samples, call_columns(rows, windows, seen.t0_ns))
+
+
+def _observe_all(script: _Script, seen: _Seen, control: ControlPlane) -> Observation:
+    logged = {
+        service: {
+            row.entry - control.offset(service): row
+            for row in read_sweeps(control.platform.log_dir / f"{service}.sweeps")
+        }
+        for service in seen.sweeps.entries
+    }
+    observed = Observation.of(script.outside, script.closed, seen.result, seen.sweeps.arrivals, logged, seen.t0_ns)
+    wanted = [(arrival.flow, arrival.learner) for arrival in observed.arrivals]
+    return replace(observed, effects=read_effects(control.platform.store_dir, wanted))
+
+
+def _with_figures(window: Window, samples: dict[str, Sequence[Any]], marks: Sequence[Mark]) -> Window:
+    answered = sum(
+        outcome == "ok" and window.start_ns <= done < window.end_ns
+        for done, outcome in zip(samples["done_ns"], samples["outcome"], strict=True)
+    )
+    first, last = _mark_at(window.start_ns, marks), _mark_at(window.end_ns, marks)
+    cpu = {name: last[name] - first[name] for name in first if name in last}
+    return replace(window, requests=answered, cpu_ns=cpu)
+
+
+def _mark_at(at_ns: int, marks: Sequence[Mark]) -> dict[str, int]:
+    """Return the CPU clocks read at this moment or first after it; nothing when they were not read any more."""
+    return next((mark.cpu_ns for mark in marks if mark.at_ns >= at_ns), {})
+
+
+def _breaker_events(logs: Path, t0_ns: int) -> Iterator[Event]:
+    for path in sorted(logs.glob("*.events")):
+        for row in read_events(path):
+            yield Event(row.at_ns - t0_ns, row.kind, path.stem, row.peer)
+
+
+def _counts(outcomes: list[str]) -> dict[str, int]:
+    counts = {name: outcomes.count(name) for name in ("ok", "error", "timeout", "dropped")}
+    return {"planned": len(outcomes), "sent": len(outcomes) - counts["dropped"], **counts}

@@ -1,0 +1,105 @@
+"""What a trial itself shows to be wrong with its measurement. A fatal doubt voids the trial, whatever it measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.engines.job import LoadResult
+from results.record import Event, RecordedDoubt
+
+_LATE_START_MS = 50.0
+_BUSY_LIMIT = 0.8
+_ACHIEVED_LIMIT = 0.99
+
+
+def load_doubts(
+    samples: Mapping[str, Sequence[Any]], result: LoadResult, max_in_flight: int
+) -> tuple[dict[str, float], list[RecordedDoubt]]:
+    """Return the generator's figures (slip in us, shares) and the doubts that they raise."""
+    slips = sorted(
+        (sent - intended) / 1e3
+        for sent, intended, window, outcome in zip(
+            samples["sent_ns"], samples["intended_ns"], samples["window"], samples["outcome"], strict=True
+        )
+        if window in {"open", "before"} and outcome != "dropped"
+    )
+    figures = {
+        "slip_p50_us": _quantile(slips, 0.5),
+        "slip_p99_us": _quantile(slips, 0.99),
+        "slip_max_us": slips[-1] if slips else 0.0,
+        "busy_share": result.busy_share,
+        "achieved_share": _achieved_share(samples),
+        "connections_opened": float(result.connections_opened),
+    }
+    return figures, _generator_doubts(figures, result, max_in_flight)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def _achieved_share(samples: Mapping[str, Sequence[Any]]) -> float:
+    """Of the requests due in no-fault windows, the share that was really started."""
+    wanted = [
+        outcome
+        for outcome, window in zip(samples["outcome"], samples["window"], strict=True)
+        if window in {"open", "before"}
+    ]
+    return 1 - wanted.count("dropped") / len(wanted) if wanted else 1.0
+
+
+def _generator_doubts(figures: Mapping[str, float], result: LoadResult, max_in_flight: int) -> list[RecordedDoubt]:
+    late_ms = result.late_start_ns / 1e6
+    rules = (
+        (
+            late_ms > _LATE_START_MS,
+            "generator_late_start",
+            late_ms,
+            _LATE_START_MS,
+            "the machine is too busy; stop what else runs",
+        ),
+        (
+            result.capped > 0,
+            "in_flight_cap_hit",
+            float(result.capped),
+            0.0,
+            f"more than {max_in_flight} requests were in flight; lower the rate",
+        ),
+        (
+            figures["achieved_share"] < _ACHIEVED_LIMIT,
+            "rate_not_achieved",
+            figures["achieved_share"],
+            _ACHIEVED_LIMIT,
+            "requests that were due were never started; lower the rate",
+        ),
+        (
+            figures["busy_share"] > _BUSY_LIMIT and not len(result.closed.sent_ns),
+            "generator_busy",
+            figures["busy_share"],
+            _BUSY_LIMIT,
+            "the load generator was near its own limit; give it a faster core or lower the rate",
+        ),
+    )
+    return [RecordedDoubt(name, True, value, limit, advice) for hit, name, value, limit, advice in rules if hit]
+
+
+def fault_doubts(events: Sequence[Event]) -> list[RecordedDoubt]:
+    """A fault counts only when it was observed to be there and observed to be gone."""
+    seen = {event.kind for event in events}
+    return [
+        RecordedDoubt(name, True, 0.0, 1.0, advice)
+        for kind, name, advice in (
+            (
+                "fault_seen",
+                "fault_not_observed",
+                "the component went on serving after the fault was injected",
+            ),
+            (
+                "heal_seen",
+                "heal_not_observed",
+                "the component did not serve again after the fault was lifted",
+            ),
+        )
+        if kind not in seen
+    ]

@@ -1,0 +1,1 @@
+"""The record on disk, estimates, verdicts, the regression gate and reports."""

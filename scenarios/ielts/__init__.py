@@ -1,0 +1,1 @@
+"""The built-in scenario: an IELTS learning platform of five services."""
