@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -138,10 +137,13 @@ def up(
     from harness.up import platform_up
     from scenarios.load import load_scenario
 
-    with _explained(), _interruptible():
-        with platform_up(load_scenario(scenario), mode, gateway, work, policy) as (platform, wait):
-            typer.echo(platform.describe(mode))
-            wait()
+    with (
+        _explained(),
+        contextlib.suppress(KeyboardInterrupt),
+        platform_up(load_scenario(scenario), mode, gateway, work, policy) as (platform, wait),
+    ):
+        typer.echo(platform.describe(mode))
+        wait()
 
 
 @app.command("list")
@@ -163,7 +165,7 @@ def main() -> None:
     app()
 
 
-def _terminate(signum: int, frame: Any) -> NoReturn:
+def _terminate(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
@@ -232,18 +234,11 @@ def _measure(request: Any) -> tuple[Path | None, int]:
 def _report(run_dir: Path) -> int:
     """Write the reports, show the verdicts, and return 5 when the measurement is invalid."""
     from results.build import write_reports
-
     from results.reports import terminal
 
     written = write_reports(run_dir)
     valid = terminal.show_run(run_dir, written)
     return OK if valid else INVALID
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    with contextlib.suppress(KeyboardInterrupt):
-        yield
 
 
 @contextlib.contextmanager
@@ -276,4 +271,4 @@ def _code_of(problem: Exception) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -59,8 +59,8 @@ def host_doubts(facts: dict[str, Any]) -> list[RecordedDoubt]:
         (
             shared < 6,
             ("platform_cores_shared", float(shared), 6.0),
-            f"six processes share {shared} core(s): saturation throughput is then the reciprocal of the summed CPU time,"
-            " and a gateway takes its CPU from the services; a machine with more cores tells the two apart",
+            f"six processes share {shared} core(s): saturation throughput is then the reciprocal of the summed CPU "
+            f"time, and a gateway takes its CPU from the services; a machine with more cores tells the two apart",
         ),
         (
             not set(facts["generator_cores"]).isdisjoint(facts["platform_cores"]),

@@ -17,6 +17,7 @@ from harness.errors import StartError
 from harness.forkserver import ForkServer, Spawn
 from harness.gateways import GATEWAYS, GatewayPlan
 from harness.gateways.gateway import routes_for
+from harness.ports import require_free
 from scenarios.model import Scenario
 from scenarios.modes import MODES
 from stub_services.settings import Settings
@@ -61,6 +62,7 @@ class Platform:
         self.ready_s = 0.0
 
     def __enter__(self) -> Self:
+        require_free(self.spec.ports)
         self.store_dir.mkdir(parents=True)
         self.log_dir.mkdir()
         for store in self.spec.template.iterdir():
@@ -158,7 +160,7 @@ class Platform:
                 yield component, code
 
     def kill(self, component: str) -> None:
-        """Kill a component's process at once; one that has ended already is left alone (its number may be another's)."""
+        """Kill a component's process at once; one that has ended is left alone (its number may be another's)."""
         pid = self.pids[component]
         if self.server.exit_code(pid) is None:
             os.kill(pid, signal.SIGKILL)

@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +73,7 @@ def run(
     request: RunRequest,
     observer: Observer | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Iterator[RunOutcome]:
+) -> Generator[RunOutcome, None, None]:
     """Carry the request out; yield after planning and after every trial, so that the caller may stop at any time.
 
     Raises HarnessError (a sentence) when the platform does not come up, BadInputError for a request that makes no
@@ -85,7 +85,6 @@ def run(
         raise HarnessError(problem)
     scenario = _restrict(request.scenario, request.flows)
     generator_cores, platform_cores = split_cores(usable_cores())
-    run_dir = _new_run_dir(request, started)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_pinned(generator_cores))
         scratch = Path(stack.enter_context(scratch_folder()))
@@ -101,6 +100,7 @@ def run(
             request.profile.fault_blocks if request.faults else 0,
             random.Random(f"{request.seed}:plan"),
         )
+        run_dir = _new_run_dir(request, started)
         plan = _plan(request, settings, run_dir, started, trials, reason)
         writer = RecordWriter(run_dir)
         writer.begin(plan, environment)

@@ -181,7 +181,7 @@ def _drive(trial: PlannedTrial, script: _Script, settings: TrialSettings, contro
     pending = PendingLoad(job, settings.engine, platform.folder, platform.server, settings.generator_cores)
     control.schedule(sweeps)
     events = _inject_and_lift(trial.fault, platform, timeline, job.t0_ns) if trial.fault else []
-    result = pending.wait(timeline.end_ns / 1e9 + settings.timeout_ms / 1e3 + 10)
+    result = pending.wait(settings.timeout_ms / 1e3 + 10)
     _await_sweeps(platform, sweeps, control)
     unexpected = [f"{name} ended with code {code}" for name, code in platform.died()]
     if unexpected:
