@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 from harness.engines import ENGINES
@@ -29,30 +28,36 @@ app = typer.Typer(
 )
 
 
-def _choice(names: Any) -> click.Choice[str]:
-    return click.Choice(list(names))
+def _one_of(names: Iterable[str]) -> Any:
+    """Return the settings of an option or argument whose choices come from a registry."""
+    choices = list(names)
+
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(map(repr, choices))}")
+        return value
+
+    return {"parser": parse, "metavar": f"[{'|'.join(choices)}]"}
 
 
 ScenarioArgument = Annotated[str, typer.Argument(help=f"{', '.join(SCENARIOS)}, or the path of a scenario file.")]
 RunArgument = Annotated[Path, typer.Argument(help="The folder of a run, for example runs/latest.")]
-ModeOption = Annotated[str, typer.Option("--mode", click_type=_choice(MODES))]
-GatewayOption = Annotated[str, typer.Option("--gateway", click_type=_choice(GATEWAYS))]
+ModeOption = Annotated[str, typer.Option("--mode", **_one_of(MODES))]
+GatewayOption = Annotated[str, typer.Option("--gateway", **_one_of(GATEWAYS))]
 WorkOption = Annotated[
-    str, typer.Option("--work", click_type=_choice(("bare", "realistic")), help="How much work the services do.")
+    str, typer.Option("--work", **_one_of(("bare", "realistic")), help="How much work the services do.")
 ]
 PolicyOption = Annotated[
     str,
-    typer.Option(
-        "--policy", click_type=_choice(("none", "documented", "corrected")), help="How services retry their calls."
-    ),
+    typer.Option("--policy", **_one_of(("none", "documented", "corrected")), help="How services retry their calls."),
 ]
 
 
 @app.command()
 def run(
     scenario: ScenarioArgument = "ielts",
-    profile: Annotated[str, typer.Option("--profile", click_type=_choice(PROFILES))] = "quick",
-    mode: Annotated[list[str] | None, typer.Option("--mode", click_type=_choice(MODES))] = None,
+    profile: Annotated[str, typer.Option("--profile", **_one_of(PROFILES))] = "quick",
+    mode: Annotated[list[str] | None, typer.Option("--mode", **_one_of(MODES))] = None,
     flow: Annotated[list[str] | None, typer.Option("--flow", help="Only these flows; may be repeated.")] = None,
     gateway: GatewayOption = "builtin",
     work: WorkOption = "bare",
@@ -62,16 +67,18 @@ def run(
     ] = 1.0,
     fault: Annotated[list[str] | None, typer.Option("--fault", help="KIND:TARGET; may be repeated.")] = None,
     no_faults: Annotated[bool, typer.Option("--no-faults", help="Inject nothing.")] = False,
-    engine: Annotated[str, typer.Option("--engine", click_type=_choice(ENGINES))] = "native",
+    engine: Annotated[str, typer.Option("--engine", **_one_of(ENGINES))] = "native",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
     out: Annotated[Path, typer.Option("--out", help="The folder that gets the run's folder.")] = Path("runs"),
 ) -> None:
     """Run a scenario in every mode, break things, and answer each claim."""
     from harness.run import RunRequest
+    from results.judge import check_claims
     from scenarios.load import load_scenario
 
     with _explained():
         loaded = load_scenario(scenario)
+        check_claims(loaded)
         request = RunRequest(
             scenario=loaded,
             profile=PROFILES[profile],
@@ -111,7 +118,7 @@ def check(
 
     with _explained():
         outcome = gate.check(run_dir, baseline, tolerance=tolerance, margin=margin, strict=strict)
-        terminal.show_gate(outcome)
+        _show(terminal.gate_answer(outcome))
         raise typer.Exit(outcome.exit_code)
 
 
@@ -122,7 +129,7 @@ def compare(first: RunArgument, second: RunArgument) -> None:
     from results.reports import terminal
 
     with _explained():
-        terminal.show_comparison(gate.compare(first, second))
+        _show(terminal.run_comparison(gate.compare(first, second)))
 
 
 @app.command()
@@ -148,9 +155,7 @@ def up(
 
 @app.command("list")
 def list_(
-    what: Annotated[
-        str, typer.Argument(click_type=_choice(("scenarios", "modes", "flows", "faults", "gateways", "claims")))
-    ],
+    what: Annotated[str, typer.Argument(**_one_of(("scenarios", "modes", "flows", "faults", "gateways", "claims")))],
     scenario: Annotated[str, typer.Option("--scenario", help="Whose flows or claims.")] = "ielts",
 ) -> None:
     """List what can be asked for."""
@@ -187,7 +192,7 @@ def _listing(what: str, scenario: str) -> Iterator[tuple[str, str]]:
 
 
 def _path_in_words(mode: str) -> str:
-    paths = {origin: MODES[mode](origin) for origin in ("external", "internal")}  # type: ignore[arg-type]
+    paths = {origin: MODES[mode](origin) for origin in ("external", "internal")}
     return ", ".join(f"{origin} calls: {' -> '.join(path) or 'direct'}" for origin, path in paths.items())
 
 
@@ -233,12 +238,18 @@ def _measure(request: Any) -> tuple[Path | None, int]:
 
 def _report(run_dir: Path) -> int:
     """Write the reports, show the verdicts, and return 5 when the measurement is invalid."""
-    from results.build import write_reports
-    from results.reports import terminal
+    from results.build import build
+    from results.reports import terminal, write
 
-    written = write_reports(run_dir)
-    valid = terminal.show_run(run_dir, written)
-    return OK if valid else INVALID
+    results = build(run_dir)
+    _show(terminal.run_summary(results, write(results, run_dir)))
+    return OK if results.valid else INVALID
+
+
+def _show(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)
 
 
 @contextlib.contextmanager
@@ -258,14 +269,14 @@ def _explained() -> Iterator[None]:
 
 def _code_of(problem: Exception) -> int | None:
     """Return the exit code of an error whose message is enough, or None for one that needs its traceback."""
-    from results.errors import BadInput
-
     from harness.errors import BadInputError, HarnessError
+    from results.claims.kind import ClaimProblem
+    from results.files import BadInput
     from results.record import RecordError
     from scenarios.files import FileProblem
     from scenarios.load import UnknownScenarioError
 
-    if isinstance(problem, BadInputError | BadInput | RecordError | FileProblem | UnknownScenarioError):
+    if isinstance(problem, BadInputError | BadInput | ClaimProblem | RecordError | FileProblem | UnknownScenarioError):
         return BAD_INPUT
     return UNEXPECTED if isinstance(problem, HarnessError | OSError) else None
 
