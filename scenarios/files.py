@@ -16,6 +16,9 @@ from pydantic_core import ErrorDetails
 M = TypeVar("M", bound=BaseModel)
 Where = tuple[str | int, ...]
 
+# Of several problems on one line, a misspelt key explains a missing one.
+_TELLING = {"extra_forbidden": 0, "missing": 2}
+
 
 class FileProblem(Exception):  # noqa: N818 - users meet it as a message, not as an error class
     """A file that cannot be used: `path` as it was given, `line` counted from 1, and what would be right."""
@@ -110,12 +113,24 @@ def _mappings(root: yaml.Node) -> Iterator[yaml.MappingNode]:
 
 
 def _first_problem(name: str, root: yaml.Node, model: type[BaseModel], error: ValidationError) -> FileProblem:
-    found = [_problem(root, model, detail) for detail in error.errors(include_url=False)]
-    line, message = min(found, key=lambda problem: problem[0])
+    details = _without_echoes(error.errors(include_url=False))
+    found = [(*_problem(root, model, detail), _TELLING.get(detail["type"], 1)) for detail in details]
+    line, message, _ = min(found, key=lambda problem: (problem[0], problem[2]))
     more = len(found) - 1
     if more:
         message += f" (and {more} more problem{'s' if more > 1 else ''})"
     return FileProblem(name, line, message)
+
+
+def _without_echoes(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out "too short" where that is so because an item was refused, which is reported by itself."""
+    wheres = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short"
+        or not any(where[:-1][: len(detail["loc"])] == detail["loc"] for where in wheres)
+    ]
 
 
 def _problem(root: yaml.Node, model: type[BaseModel], detail: ErrorDetails) -> tuple[int, str]:
@@ -128,6 +143,8 @@ def _problem(root: yaml.Node, model: type[BaseModel], detail: ErrorDetails) -> t
         return line, f"missing key {str(where[-1])!r} in {_shown(path)}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return line, f"{_shown(path)} must be a mapping{_of_keys(_fields_at(model, where))}"
+    if kind == "too_short":
+        return line, f"{_shown(path)}: needs at least {detail['ctx']['min_length']} entry"
     if kind == "value_error":
         return line, f"{_shown(path)}: {detail['msg'].removeprefix('Value error, ')}"
     message = detail["msg"].removeprefix("Input ").removeprefix("Value ")

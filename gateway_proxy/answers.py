@@ -1,0 +1,22 @@
+"""The gateway's own answers: errors and health."""
+
+import json
+from email.utils import formatdate
+from http import HTTPStatus
+
+_MEANINGS = {status.value: status.phrase for status in HTTPStatus}
+
+
+def local_answer(status: int, why: str, own_fields: bytes, head_only: bool) -> bytes:
+    """Return a whole answer with a small JSON body that says `why`; `own_fields` are lines for this hop.
+
+    `head_only` leaves the body out, as an answer to HEAD does (RFC 9110 9.3.2).
+    """
+    phrase = _MEANINGS.get(status, "Unknown")
+    key = "status" if status < 400 else "error"
+    body = json.dumps({key: why, "code": status, "from": "gateway"}).encode()
+    head = (
+        f"HTTP/1.1 {status} {phrase}\r\nDate: {formatdate(usegmt=True)}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    )
+    return b"%b%b\r\n%b" % (head.encode("ascii"), own_fields, b"" if head_only else body)

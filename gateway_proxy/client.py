@@ -1,0 +1,516 @@
+"""One client's connection: reads requests, hands each to an upstream connection, and sends the answers in order.
+
+Nothing here waits: a request is read, judged, routed and written to an idle upstream connection within one call of
+`data_received`. A task exists only while a new upstream connection is dialled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING, cast
+
+from gateway_proxy.answers import local_answer
+from gateway_proxy.http1 import (
+    CHUNKED,
+    Body,
+    ChunkedBody,
+    ProtocolError,
+    RequestReader,
+    SizedBody,
+    chunk,
+    last_chunk,
+)
+from gateway_proxy.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from gateway_proxy.pool import Pool, Target
+    from gateway_proxy.state import Gateway
+
+_IDLE, _BUSY, _LINGERING, _CLOSED = range(4)
+_HELD_LIMIT_BYTES = 65536
+_LINGER_S = 2.0
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close with RST
+_REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110 9.2.2
+
+
+class ClientConnection(asyncio.Protocol):
+    """Idle between requests, busy with one, or lingering: answered, while the client still sends."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_dial",
+        "_gateway",
+        "_head_begun",
+        "_held",
+        "_interim",
+        "_looping",
+        "_persists",
+        "_pool",
+        "_reader",
+        "_reading_paused",
+        "_repeatable",
+        "_request",
+        "_state",
+        "_taken_bytes",
+        "_unsent_bytes",
+        "_upload_paused",
+        "_upstream",
+        "answered",
+        "asks_head",
+        "takes_chunks",
+        "touched",
+        "transport",
+        "write_paused",
+    )
+
+    transport: asyncio.Transport
+    _reader: RequestReader
+    _pool: Pool
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._state = _IDLE
+        self._buffer = b""
+        self._looping = False
+        self._upstream: UpstreamConnection | None = None
+        self._dial: asyncio.Task[None] | None = None
+        self._body: Body | None = None  # of the request, as long as more of it is to come
+        self._held: list[bytes] = []  # of the request, until there is an upstream connection
+        self._request = b""
+        self._repeatable = self._persists = self.answered = self.asks_head = False
+        self._interim = self._head_begun = False
+        self.takes_chunks = True
+        self.write_paused = self._reading_paused = self._upload_paused = False
+        self._taken_bytes = self._unsent_bytes = 0
+        self.touched = gateway.now
+
+    @property
+    def uploading(self) -> bool:
+        """Whether more of the request's body is to come."""
+        return self._body is not None
+
+    # -- the connection ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the client, or answer 503 when the gateway is full."""
+        self.transport = cast("asyncio.Transport", transport)
+        gateway = self._gateway
+        forwarding = gateway.config.forwarding
+        peer = transport.get_extra_info("peername")
+        host = peer[0] if isinstance(peer, tuple) else "unknown"
+        self._reader = RequestReader(host, forwarding.x_forwarded, forwarding.via, forwarding.max_hops)
+        full = len(gateway.clients) >= gateway.config.limits.connections
+        gateway.clients.add(self)
+        if full:
+            self._refuse(503, "too many connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Cancel what was under way for the client: nobody is there to take the answer."""
+        self._state = _CLOSED
+        self._buffer = b""
+        self._drop_upstream()
+        self._gateway.forget(self)
+
+    def eof_received(self) -> bool:
+        """Take the client's FIN as its going away: it cannot be told from a vanished client before it is too late."""
+        return False
+
+    def abort(self) -> None:
+        """Drop the connection with a reset, so that a truncated answer cannot look like a whole one (RFC 9112 8)."""
+        self._state = _CLOSED
+        self._drop_upstream()
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and not self.transport.is_closing():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    def drain(self) -> None:
+        """Close when idle; otherwise the request in flight is the last one."""
+        if self._state == _IDLE and not self._buffer:
+            self._close()
+
+    def _close(self) -> None:
+        self._state = _CLOSED
+        self.touched = self._gateway.now
+        self._drop_upstream()
+        self.transport.close()
+
+    def _drop_upstream(self) -> None:
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abort()
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes: of a head, of the body under way, or of a request that has to wait its turn."""
+        if self._state == _IDLE:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._advance()
+        elif self._state == _BUSY:
+            if self._body is not None:
+                self.touched = self._gateway.now
+                self._upload(data)
+            else:
+                self._wait_its_turn(data)
+
+    def _wait_its_turn(self, data: bytes) -> None:
+        """Hold pipelined bytes, up to a limit: they are read when the answer before them is sent (RFC 9112 9.3.2)."""
+        self._buffer += data
+        if len(self._buffer) > _HELD_LIMIT_BYTES:
+            self._pause_reading()
+
+    def _advance(self) -> None:
+        """Begin the requests in the buffer, one after another, as long as each is answered at once."""
+        if self._looping:
+            return
+        self._looping = True
+        try:
+            while self._state == _IDLE and self._buffer and not self.write_paused:
+                if not self._begin_next():
+                    break
+        finally:
+            self._looping = False
+
+    def _begin_next(self) -> bool:
+        """Begin the request at the start of the buffer; False when its head is not there in full."""
+        data = self._buffer
+        if data[0] == 13 or data[0] == 10:
+            data = data.lstrip(b"\r\n")  # RFC 9112 2.2
+        end = data.find(b"\r\n\r\n") + 4
+        gateway = self._gateway
+        if end < 4:
+            self._hold_head(data, gateway.head_bytes)
+            return False
+        self.touched = gateway.now
+        self._head_begun = False
+        if end == len(data):
+            head, self._buffer = data, b""
+        else:
+            head, self._buffer = data[:end], data[end:]
+        if gateway.is_too_large(head):
+            self._refuse(431, "head too large")
+        else:
+            self._begin(head)
+        return True
+
+    def _hold_head(self, data: bytes, limit: int) -> None:
+        """Wait for the rest of a head; its time runs from its first byte, so that dripping does not extend it."""
+        if not self._head_begun:
+            self._head_begun = True
+            self.touched = self._gateway.now
+        self._buffer = data
+        if len(data) > limit:
+            self._refuse(431, "head too large")
+
+    def _begin(self, head: bytes) -> None:
+        reader = self._reader
+        self.answered = self._interim = False
+        try:
+            reader.read(head)
+        except ProtocolError as error:
+            self.asks_head = reader.method == b"HEAD"
+            self._refuse(error.status, str(error))
+            return
+        self.asks_head = reader.method == b"HEAD"
+        self.takes_chunks = not reader.http10
+        self._persists = reader.keep_alive
+        pool = self._gateway.routes.find(reader.target)
+        if reader.target == self._gateway.health_path:
+            self._answer_here(200, "ok")
+        elif pool is None:
+            self._answer_here(404, "no route for this path")
+        elif reader.length:
+            self._forward_with_body(pool)
+        else:
+            self._forward(pool, b"")
+
+    def _answer_here(self, status: int, why: str) -> None:
+        """Answer without an upstream; a body that would go nowhere is not read."""
+        if self._reader.length:
+            self._refuse(status, why)
+        else:
+            self._answer(status, why)
+
+    def _forward_with_body(self, pool: Pool) -> None:
+        limit = self._gateway.config.limits.body_bytes
+        length = self._reader.length
+        if limit is not None and length > limit:
+            self._refuse(413, f"body of more than {limit} bytes")
+            return
+        self._body = ChunkedBody() if length == CHUNKED else SizedBody(length)
+        self._taken_bytes = 0
+        data, self._buffer = self._buffer, b""
+        try:
+            first = self._take(data) if data else b""
+        except ProtocolError as error:
+            self._refuse(error.status, str(error))
+        else:
+            self._forward(pool, first)
+
+    def _forward(self, pool: Pool, first: bytes) -> None:
+        """Send the request to an idle connection of the pool, or have one dialled; `first` is of its body."""
+        target = pool.next_target()
+        head = self._reader.render(target.authority)
+        self._request = head + first if first else head
+        self._repeatable = self._body is None and self._reader.method in _REPEATABLE
+        self._state = _BUSY
+        self._pool = pool
+        while target.idle:
+            connection = target.idle.pop()
+            if not connection.transport.is_closing():
+                self._upstream = connection
+                connection.send(self, self._request)
+                return
+        self._dial_for(target)
+
+    def _dial_for(self, target: Target) -> None:
+        gateway = self._gateway
+        self._dial = gateway.loop.create_task(self._connect(target))
+        gateway.dials.add(self._dial)
+        self._dial.add_done_callback(gateway.dials.discard)
+
+    async def _connect(self, first: Target) -> None:
+        """Dial the targets until one answers: nothing was sent yet, so that asking another repeats nothing."""
+        status, why = 503, "all connections to the upstream are in use"
+        for target in self._pool.candidates(first):
+            try:
+                connection = await self._connect_to(target)
+            except TimeoutError:
+                status, why = 504, "the upstream did not accept the connection in time"
+            except OSError as error:
+                status, why = 502, f"the upstream cannot be reached: {error.strerror or error}"
+            else:
+                self._connected(connection)
+                return
+        self._dial = None
+        self.upstream_failed(status, why)
+
+    async def _connect_to(self, target: Target) -> UpstreamConnection:
+        gateway, pool = self._gateway, self._pool
+        target.dialling += 1
+        try:
+            async with asyncio.timeout(pool.connect_timeout_s):
+                _, connection = await gateway.loop.create_connection(
+                    lambda: UpstreamConnection(gateway, pool, target), target.host, target.port
+                )
+        finally:
+            target.dialling -= 1
+        return connection
+
+    def _connected(self, connection: UpstreamConnection) -> None:
+        self._dial = None
+        self.touched = self._gateway.now
+        self._upstream = connection
+        connection.send(self, self._request)
+        if self._held:
+            connection.transport.write(b"".join(self._held))
+            self._held = []
+        if self._upload_paused:
+            self.resume_upload()
+
+    def repeat(self) -> bool:
+        """Send the request again, on a new connection, if that can do no harm; False if it can.
+
+        Only for a reused connection that died before any byte of an answer: the request met the close of an idle
+        connection (RFC 9112 9.3.1). Never for a method that is not idempotent or a body that is gone.
+        """
+        if not self._repeatable or self._interim or self.answered:
+            return False
+        self._repeatable = False
+        self._upstream = None
+        self._dial_for(self._pool.next_target())
+        return True
+
+    # -- the request's body --------------------------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> bytes:
+        """Return body bytes as they go upstream; at the end of the body, what follows waits in the buffer."""
+        body = cast("Body", self._body)
+        payload = body.read(data)
+        self._taken_bytes += len(payload)
+        limit = self._gateway.config.limits.body_bytes
+        if limit is not None and self._taken_bytes > limit:
+            raise ProtocolError(f"body of more than {limit} bytes", 413)
+        if isinstance(body, ChunkedBody):
+            payload = chunk(payload)
+            if body.complete:
+                payload += last_chunk(body.trailers())
+        if body.complete:
+            self._buffer = body.rest
+            self._body = None
+        return payload
+
+    def _upload(self, data: bytes) -> None:
+        try:
+            payload = self._take(data)
+        except ProtocolError as error:
+            self._drop_upstream()
+            self.upstream_failed(error.status, str(error))
+            return
+        if self._upstream is not None:
+            self._upstream.transport.write(payload)
+        else:
+            self._held.append(payload)
+            self.pause_upload()
+
+    def pause_upload(self) -> None:
+        """Stop reading the client until the upstream takes more."""
+        self._upload_paused = True
+        self._pause_reading()
+
+    def resume_upload(self) -> None:
+        """Read the client again."""
+        self._upload_paused = False
+        self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = False
+            self.touched = self._gateway.now
+            self.transport.resume_reading()
+
+    # -- the answer ----------------------------------------------------------------------------------------------
+
+    def relay_interim(self, head: bytes) -> None:
+        """Pass on a 1xx answer, which HTTP/1.0 does not know (RFC 9110 15.2)."""
+        self._interim = True
+        if self.takes_chunks:
+            self.transport.write(head)
+
+    def answer_begins(self, until_close: bool = False) -> bytes:
+        """Note that the final answer begins, and return the fields that this hop adds to it as whole lines."""
+        self.answered = True
+        if self._body is not None or self._gateway.draining or (until_close and not self.takes_chunks):
+            self._persists = False
+        if not self._persists:
+            return b"Connection: close\r\n"
+        return b"" if self.takes_chunks else b"Connection: keep-alive\r\n"
+
+    def send_body(self, head: bytes, payload: bytes, sized: bool, last: bool = False, trailers: bytes = b"") -> None:
+        """Send body bytes, in the framing that the head announced, in one write with the head if that is not sent."""
+        if not sized and self.takes_chunks:
+            payload = chunk(payload)
+            if last:
+                payload += last_chunk(trailers)
+        if head or payload:
+            self.transport.write(head + payload)
+
+    def answer_complete(self) -> None:
+        """End the exchange and begin the next one."""
+        self._upstream = None
+        self._request = b""
+        self.touched = self._gateway.now
+        if self._body is not None:
+            self._linger()
+        elif not self._persists or self._gateway.draining:
+            self._close()
+        else:
+            self._state = _IDLE
+            if self._reading_paused:
+                self.resume_upload()
+            if self._buffer:
+                self._advance()
+
+    def upstream_failed(self, status: int, why: str) -> None:
+        """Answer for the upstream, or abort an answer that has begun: it must not look complete (RFC 9112 8)."""
+        self._upstream = None
+        if self._state != _BUSY:
+            return
+        if self.answered:
+            self.abort()
+        elif self._body is not None:
+            self._refuse(status, why)
+        else:
+            self._answer(status, why)
+
+    def _answer(self, status: int, why: str) -> None:
+        """Answer in the upstream's place and go on."""
+        own = self.answer_begins()
+        self._held = []
+        self.transport.write(local_answer(status, why, own, self.asks_head))
+        self.answer_complete()
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer and close: where the next request would begin is unknown, or not worth reading up to."""
+        self._persists = False
+        self._held = []
+        self._buffer = b""
+        self.transport.write(local_answer(status, why, self.answer_begins(), self.asks_head))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close our half and discard what the client still sends: a reset could overtake the answer (RFC 9112 9.6)."""
+        self._state = _LINGERING
+        self._body = None
+        self._drop_upstream()
+        self.touched = self._gateway.now
+        self._resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def pause_writing(self) -> None:
+        """The client takes the answer slowly: let the upstream wait."""
+        self.write_paused = True
+        if self._upstream is not None:
+            self._upstream.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client takes more: let the upstream send on."""
+        self.write_paused = False
+        self.touched = self._gateway.now
+        if self._upstream is not None:
+            self._upstream.transport.resume_reading()
+        elif self._state == _IDLE and self._buffer:
+            self._advance()
+
+    # -- deadlines -----------------------------------------------------------------------------------------------
+
+    def check_deadline(self) -> None:
+        """Act on what has taken too long: 408 for the client, 504 for the upstream, a close for silence."""
+        waited_s = self._gateway.now - self.touched - self._gateway.tick_s
+        if waited_s < 0:
+            return
+        limits = self._gateway.config.limits
+        if self._state == _IDLE:
+            self._check_idle(waited_s)
+        elif self._state == _LINGERING:
+            if waited_s > _LINGER_S:
+                self.abort()
+        elif self._state == _CLOSED or self.write_paused:
+            self._check_slow_reader(waited_s)
+        elif self._body is not None and not self._upload_paused and not self.answered:
+            if waited_s > limits.body_timeout_s:
+                self._drop_upstream()
+                self._refuse(408, "the body did not arrive in time")
+        elif self._dial is None and waited_s > self._pool.response_timeout_s:
+            self._drop_upstream()
+            self.upstream_failed(504, "the upstream did not answer in time")
+
+    def _check_idle(self, waited_s: float) -> None:
+        limits = self._gateway.config.limits
+        if self._buffer and not self.write_paused:
+            if waited_s > limits.head_timeout_s:
+                self._refuse(408, "the head did not arrive in time")
+        elif waited_s > limits.idle_timeout_s:
+            self._close()
+
+    def _check_slow_reader(self, waited_s: float) -> None:
+        """Abort when the client has taken nothing of its answer for the body timeout."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self._unsent_bytes:
+            self._unsent_bytes = unsent
+            self.touched = self._gateway.now
+        elif waited_s > self._gateway.config.limits.body_timeout_s:
+            self.abort()

@@ -1,0 +1,26 @@
+"""The HTTP/1.1 wire (RFC 9110, RFC 9112) without input or output: bytes in, messages out, and back.
+
+The gateway, the services' client and the load engine stand on it, so that a direct call and a call through the
+gateway differ by the hop and by nothing else.
+"""
+
+from gateway_proxy.http1.body import Body, ChunkedBody, ClosedBody, SizedBody, chunk, last_chunk
+from gateway_proxy.http1.client import ResponseParser, render_request
+from gateway_proxy.http1.errors import ProtocolError
+from gateway_proxy.http1.head import CHUNKED, UNTIL_CLOSE, RequestReader, ResponseReader
+
+__all__ = [
+    "CHUNKED",
+    "UNTIL_CLOSE",
+    "Body",
+    "ChunkedBody",
+    "ClosedBody",
+    "ProtocolError",
+    "RequestReader",
+    "ResponseParser",
+    "ResponseReader",
+    "SizedBody",
+    "chunk",
+    "last_chunk",
+    "render_request",
+]

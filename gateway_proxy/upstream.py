@@ -1,0 +1,226 @@
+"""One connection to a target: sends a request that a client connection hands it, and streams the answer back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from gateway_proxy.http1 import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Body,
+    ChunkedBody,
+    ClosedBody,
+    ProtocolError,
+    ResponseReader,
+    SizedBody,
+)
+
+if TYPE_CHECKING:
+    from gateway_proxy.client import ClientConnection
+    from gateway_proxy.pool import Pool, Target
+    from gateway_proxy.state import Gateway
+
+_INTERIM_LIMIT = 100  # of one request; more are an attack on us or a loop
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Idle in its pool, or busy with the request of one client connection."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_gateway",
+        "_interim",
+        "_pool",
+        "_reader",
+        "client",
+        "idle_since",
+        "reused",
+        "target",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, gateway: Gateway, pool: Pool, target: Target) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self.target = target
+        self.client: ClientConnection | None = None
+        self.reused = False  # a connection that died idle looks like one that dies on the next request
+        self.idle_since = 0.0
+        self._reader = ResponseReader(gateway.config.forwarding.via)
+        self._buffer = b""
+        self._body: Body | None = None
+        self._interim = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, and count the connection."""
+        self.target.opened += 1
+        self.transport = cast("asyncio.Transport", transport)
+
+    def send(self, client: ClientConnection, request: bytes) -> None:
+        """Send the head of `client`'s request, and what of its body is there."""
+        self.client = client
+        self._interim = 0
+        self.transport.write(request)
+
+    def close(self) -> None:
+        """Close; the connection is no longer anybody's."""
+        self.client = None
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once, without sending what is buffered: nobody waits for the answer."""
+        self.client = None
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the answer; bytes that answer nothing cost the connection (RFC 9112 9.3.2)."""
+        client = self.client
+        if client is None:
+            self._pool_forget()
+            self.transport.abort()
+            return
+        client.touched = self._gateway.now
+        try:
+            if self._body is not None:
+                self._stream(client, data)
+            else:
+                self._read_head(client, self._buffer + data if self._buffer else data)
+        except ProtocolError as error:
+            self.abort()
+            client.upstream_failed(502, f"invalid answer from the upstream: {error}")
+
+    def _read_head(self, client: ClientConnection, data: bytes) -> None:
+        """Read the head of the final answer, after any number of interim ones."""
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            self._hold(data)
+            return
+        self._buffer = b""
+        reader = self._reader
+        head = data if end == len(data) else data[:end]
+        if self._gateway.is_too_large(head):
+            raise ProtocolError("head too large")
+        reader.read(head, client.asks_head)
+        if reader.status < 200:
+            self._relay_interim(client, data[end:])
+        elif reader.length >= 0:
+            self._answer_sized(client, data[end:])
+        else:
+            self._answer_streamed(client, data[end:])
+
+    def _hold(self, data: bytes) -> None:
+        """Keep part of a head, unless it cannot become one."""
+        start = b"HTTP/1."
+        if data[:7] != start[: len(data)]:
+            raise ProtocolError("not an HTTP/1.1 answer")
+        if self._gateway.is_too_large(data):
+            raise ProtocolError("head too large")
+        self._buffer = data
+
+    def _relay_interim(self, client: ClientConnection, rest: bytes) -> None:
+        """Relay 100, 103 and others (RFC 9110 15.2); 101 answers an offer that was never forwarded."""
+        if self._reader.status == 101:
+            raise ProtocolError("101 without an Upgrade")
+        self._interim += 1
+        if self._interim > _INTERIM_LIMIT:
+            raise ProtocolError(f"more than {_INTERIM_LIMIT} interim answers")
+        client.relay_interim(self._reader.render(b"", chunked=False))
+        if rest:
+            self._read_head(client, rest)
+
+    def _answer_sized(self, client: ClientConnection, rest: bytes) -> None:
+        """Pass on an answer whose length is known; the common one is here whole."""
+        reader = self._reader
+        head = reader.render(client.answer_begins(), chunked=False)
+        missing = reader.length - len(rest)
+        if missing > 0:
+            self._body = body = SizedBody(reader.length)
+            client.transport.write(head + body.read(rest) if rest else head)
+            return
+        if missing < 0:
+            reader.keep_alive = False
+            rest = rest[: reader.length]
+        elif rest:
+            reader.skip_body(rest)
+        client.transport.write(head + rest)
+        self._finish(client)
+
+    def _answer_streamed(self, client: ClientConnection, rest: bytes) -> None:
+        """Pass on an answer of unknown length: in chunks, or up to the close for HTTP/1.0."""
+        self._body = ChunkedBody() if self._reader.length == CHUNKED else ClosedBody()
+        own = client.answer_begins(until_close=True)
+        head = self._reader.render(own, chunked=client.takes_chunks)
+        if not rest:
+            client.transport.write(head)
+            return
+        self._stream(client, rest, head)
+
+    def _stream(self, client: ClientConnection, data: bytes, head: bytes = b"") -> None:
+        body = cast("Body", self._body)
+        sized = self._reader.length >= 0
+        payload = body.read(data)
+        if not body.complete:
+            client.send_body(head, payload, sized=sized)
+            return
+        if body.rest:
+            self._reader.keep_alive = False
+        client.send_body(head, payload, sized=sized, last=True, trailers=body.trailers())
+        self._finish(client)
+
+    def _finish(self, client: ClientConnection) -> None:
+        """End the exchange: the connection returns to its pool if nothing on it is in doubt."""
+        self.client = None
+        self._body = None
+        transport = self.transport
+        if client.uploading:
+            transport.abort()  # the rest of the request will not come: RFC 9110 10.1.1
+        elif not self._reader.keep_alive or transport.is_closing() or self._gateway.draining:
+            transport.close()
+        else:
+            self._release(client)
+        client.answer_complete()
+
+    def _release(self, client: ClientConnection) -> None:
+        if client.write_paused:
+            self.transport.resume_reading()
+        self.reused = True
+        if not self._pool.release(self, self._gateway.now):
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End, fail or repeat what was under way; a body without a length ends here (RFC 9112 6.3, 8)."""
+        self.target.opened -= 1
+        client, self.client = self.client, None
+        if client is None:
+            self._pool_forget()
+        elif self._body is not None:
+            self._end_body(client, exc)
+        elif self.reused and not self._buffer and client.repeat():
+            return
+        else:
+            client.upstream_failed(502, "the upstream closed the connection before its answer")
+
+    def _end_body(self, client: ClientConnection, exc: Exception | None) -> None:
+        if self._reader.length == UNTIL_CLOSE and exc is None:
+            client.send_body(b"", b"", sized=False, last=True)
+            client.answer_complete()
+        else:
+            client.upstream_failed(502, "the upstream cut its answer off")
+
+    def _pool_forget(self) -> None:
+        if self in self.target.idle:
+            self.target.idle.remove(self)
+
+    def pause_writing(self) -> None:
+        """The upstream takes the request slowly: let the client wait."""
+        if self.client is not None:
+            self.client.pause_upload()
+
+    def resume_writing(self) -> None:
+        """The upstream takes more: let the client send on."""
+        if self.client is not None:
+            self.client.resume_upload()

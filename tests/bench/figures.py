@@ -1,0 +1,55 @@
+"""Runs every speed benchmark and writes docs/benchmarks.md: python -m tests.bench.figures [NAME ...]
+
+Takes about six minutes on an otherwise idle machine with two cores. Each benchmark can be run alone as well.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.environment import describe_host
+
+BENCHMARKS = {
+    "gateway_cpu": "CPU of the gateway per proxied request: at most 2 times nginx's",
+    "register_cpu": "CPU of one `register` flow, three services, bare work, direct: at most 25 times nginx's proxying",
+    "engine_speed": "Load engine, closed loop: at least half of `h2load --h1`",
+    "whole_run": "What a user waits for: 120 s and 1 GiB, 0.5 s, 0.5 s, 5 s",
+}
+TARGET = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+
+def section(name: str, title: str) -> str:
+    """Run a benchmark and return its section. Raises CalledProcessError when it fails."""
+    done = subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=True, stdout=subprocess.PIPE, text=True)
+    return f"## {title}\n\n    .venv/bin/python -m tests.bench.{name}\n\n{done.stdout.strip()}\n"
+
+
+def heading() -> str:
+    """Return the page's head: when, and on what."""
+    host = describe_host([], [])
+    return (
+        "# Speed figures\n\n"
+        "Written by `make figures`. Ratios are paired within a run; absolute figures belong to this machine and hour.\n"
+        "\n"
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {host['cpu']}, {host['cores']} cores, {host['os']}, "
+        f"Python {platform.python_version()}; loopback round trip {host['probes']['loopback_rtt_us']:.1f} us, "
+        f"CPU loop {host['probes']['cpu_loop_ms']:.1f} ms, steal {host['probes']['steal_share']:.1%}.\n"
+    )
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or list(BENCHMARKS)
+    parts = [heading(), *(section(name, BENCHMARKS[name]) for name in wanted)]
+    text = "\n".join(parts)
+    print(text)
+    if not sys.argv[1:]:
+        TARGET.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

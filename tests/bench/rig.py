@@ -1,0 +1,166 @@
+"""What benchmarks share: free ports, processes on one core, their CPU clocks, an nginx, a load, paired rounds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+NGINX_HEAD = """\
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 8192; }}
+http {{
+access_log off;
+client_body_temp_path {directory}/body;
+proxy_temp_path {directory}/proxy;
+fastcgi_temp_path {directory}/fastcgi;
+uwsgi_temp_path {directory}/uwsgi;
+scgi_temp_path {directory}/scgi;
+keepalive_requests 1000000000;
+"""
+
+
+class MissingToolError(Exception):
+    """A program the benchmark needs is not installed; the message is the command that installs it."""
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The core of what is measured, and the cores of everything else."""
+
+    measured: int
+    others: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A sample's median and extremes."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} | {self.low:.2f} | {self.high:.2f}"
+
+
+def require(program: str, package: str) -> str:
+    """Return the program's path. Raises MissingToolError with the command that installs it."""
+    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if path is None:
+        raise MissingToolError(f"{program} is missing: apt-get install -y {package}")
+    return path
+
+
+def split_cores() -> Cores:
+    """Return the last core for what is measured and the rest for everything else."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise MissingToolError("a second core is missing: the load would be measured with what it loads")
+    return Cores(cores[-1], frozenset(cores[:-1]))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int, within_s: float = 10.0) -> None:
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def pinned(command: Sequence[str], cores: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command on some cores; end it, by its own process id, when the block ends."""
+    with subprocess.Popen(["taskset", "-c", ",".join(map(str, cores)), *command]) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextlib.contextmanager
+def nginx(directory: Path, port: int, http: str, cores: Sequence[int]) -> Iterator[list[int]]:
+    """Run nginx with the `http` block's inside; yield the ids of its processes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = NGINX_HEAD.format(directory=directory) + http + "}\n"
+    (directory / "nginx.conf").write_text(text, encoding="utf-8")
+    command = [require("nginx", "nginx-light"), "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
+    with pinned(command, cores) as process:
+        wait_for_port(port)
+        yield [process.pid, *children(process.pid)]
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of the processes that `pid` started."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(child) for child in listed.split()]
+
+
+def cpu_ns(pids: Sequence[int]) -> int:
+    """Return the CPU time, user and system, that the processes have used so far, from their CPU clocks."""
+    return sum(time.clock_gettime_ns((~pid) << 3 | 2) for pid in pids)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run of h2load did."""
+
+    completed: int
+    failed: int
+    per_s: float
+
+
+def h2load(
+    urls: Sequence[str], connections: int, seconds: float, cores: Sequence[int], headers: Sequence[str] = ()
+) -> Load:
+    """Drive `urls` in turn from keep-alive connections, closed loop, and return what was done."""
+    command = [
+        *("taskset", "-c", ",".join(map(str, cores)), require("h2load", "nghttp2-client"), "--h1", "-t1"),
+        *(f"-c{connections}", f"-D{seconds:g}"),
+        *(part for header in headers for part in ("-H", header)),
+        *urls,
+    ]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
+    return Load(_number(r"(\d+) succeeded", out), _number(r"(\d+) failed", out), _number(r"([\d.]+) req/s", out))
+
+
+def _number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    if found is None:
+        raise ValueError(f"h2load did not say {pattern!r}:\n{text}")
+    return float(found[1]) if "." in found[1] else int(found[1])
+
+
+def python_module(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", *arguments]

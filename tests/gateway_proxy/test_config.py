@@ -1,0 +1,131 @@
+"""The configuration file, routes and the pool, without processes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_proxy.config import FileProblem, Upstream, load, parse
+from gateway_proxy.pool import Pool
+from gateway_proxy.routes import Routes
+
+SHORTEST = """\
+listen: {port: 8080}
+upstreams:
+  a: {targets: ["127.0.0.1:1"]}
+routes:
+  - {prefix: /a, upstream: a}
+"""
+
+
+def test_everything_but_the_essential_has_a_default():
+    config = parse(SHORTEST, "f")
+    assert (config.url, config.limits.head_bytes, config.limits.fields) == ("http://127.0.0.1:8080", 65536, 100)
+    assert (config.limits.body_bytes, config.health_path, config.workers) == (None, None, 1)
+    assert (config.upstreams["a"].connect_timeout_s, config.upstreams["a"].response_timeout_s) == (1, 10)
+
+
+def problem(text):
+    with pytest.raises(FileProblem) as caught:
+        parse(text, "f.yaml")
+    assert str(caught.value) == f"f.yaml:{caught.value.line}: {caught.value.message}"
+    return caught.value.line, caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        (SHORTEST + "lisen: 1\n", 6, "did you mean 'listen'?"),
+        (SHORTEST + "limits:\n  head_bytes: 1\n  hed_bytes: 1\n", 7, "greater than or equal to 256"),
+        (SHORTEST + "limits:\n  fields: 1\n  field: 1\n", 8, "allowed: body_bytes, body_timeout_s, connections"),
+        (SHORTEST + "limits: 3\n", 6, "limits must be a mapping with the keys body_bytes"),
+        (SHORTEST.replace("8080", "true"), 1, "listen.port"),
+        (SHORTEST.replace("8080", "'8080'"), 1, "listen.port"),
+        (SHORTEST.replace("{port: 8080}", "{}"), 1, "missing key 'port' in listen"),
+        (SHORTEST + "grace_s: .inf\n", 6, "grace_s"),
+        (SHORTEST + "health_path: /a?b\n", 6, "a path alone"),
+        (SHORTEST.replace(':1"', ':0"'), 3, "HOST:PORT"),
+        (SHORTEST.replace(':1"', ':99999"'), 3, "HOST:PORT"),
+        (SHORTEST.replace("127.0.0.1", "h" * 64), 3, "HOST:PORT"),
+        (SHORTEST.replace("127.0.0.1", "::1"), 3, "HOST:PORT"),
+        (SHORTEST.replace("prefix: /a", "prefix: /a b"), 5, "routes[0].prefix"),
+        ("- 1\n", 1, "the document must be a mapping with the keys forwarding"),
+        ("a: &x [*x]\n", 1, "unknown key 'a'"),
+        ("a: !!python/name:os.system\n", 1, "not valid YAML"),
+        ("a: 1\n\tb: 2\n", 2, "not valid YAML"),
+        ("a: 1\nb: \x07\n", 2, "not allowed"),
+        ("? [a]\n: 1\n", 1, "not valid YAML"),
+        ("---\na: 1\n---\nb: 1\n", 3, "not valid YAML"),
+        ("[" * 5000, 1, "nested too deeply"),
+        (SHORTEST + "limits:\n  <<: {fields: 5}\n  fields: 6\n  fields: 7\n", 9, "given twice, first on line 8"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(text, line, hint):
+    found_line, message = problem(text)
+    assert hint in message
+    assert found_line == line
+
+
+def test_the_first_line_that_is_wrong_is_told_and_the_others_counted():
+    line, message = problem(SHORTEST.replace("port: 8080", "port: 0").replace("/a", "a"))
+    assert line == 1
+    assert message.endswith("(and 1 more problem)")
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_of_that_file(tmp_path):
+    (tmp_path / "latin").write_bytes(b"a: \xe4")
+    for name in ("none", ".", "latin"):
+        with pytest.raises(FileProblem, match="cannot be read"):
+            load(tmp_path / name)
+
+
+@given(st.text(max_size=80))
+def test_no_text_raises_anything_but_a_problem(text):
+    with pytest.raises(FileProblem):
+        parse(text, "f")
+
+
+# -- routes ------------------------------------------------------------------------------------------------------------
+
+SEGMENT = st.sampled_from(["a", "ab", "b", "", "%61", ".."])
+PATH = st.lists(SEGMENT, max_size=5).map(lambda parts: "/" + "/".join(parts))
+
+
+@given(st.dictionaries(PATH, st.integers(), max_size=6), PATH, st.sampled_from(["", "?", "?a/b", "?/a"]), st.booleans())
+def test_the_longest_prefix_of_whole_segments_wins(routes, path, query, deep):
+    routes = {prefix.rstrip("/"): to for prefix, to in routes.items()}
+    path += "/c" * 200 if deep else ""
+    fitting = [prefix for prefix in routes if path == prefix or path.startswith(prefix + "/")]
+    expected = routes[max(fitting, key=len)] if fitting else None
+    assert Routes(routes.items()).find((path + query).encode()) == expected
+
+
+# -- the pool ----------------------------------------------------------------------------------------------------------
+
+
+class Connection:
+    def __init__(self, target):
+        self.target, self.idle_since, self.closed = target, 0.0, False
+
+    def close(self):
+        self.closed = True
+
+
+def test_targets_are_taken_in_turn_and_idle_connections_close_when_old():
+    pool = Pool("a", Upstream(targets=("h:1", "h:2"), max_idle_per_target=2, idle_timeout_s=10))
+    assert len({pool.next_target().port for _ in range(2)}) == 2
+    target = pool.next_target()
+    old, young, surplus = (Connection(target) for _ in range(3))
+    assert (pool.release(old, 0), pool.release(young, 5), pool.release(surplus, 6)) == (True, True, False)
+    pool.close_idle(12)
+    assert (old.closed, young.closed, target.idle) == (True, False, [young])
+
+
+def test_a_full_target_is_no_candidate():
+    pool = Pool("a", Upstream(targets=("h:1", "h:2"), max_connections_per_target=1))
+    first, second = pool.targets
+    first.dialling = 1
+    assert list(pool.candidates(first)) == [second]
+    second.opened = 1
+    assert list(pool.candidates(first)) == []
