@@ -94,7 +94,8 @@ def run(
             out=out,
         )
         run_dir, code = _measure(request)
-        raise typer.Exit(_report(run_dir) or code if run_dir else code)
+        report_code = _report(run_dir) if run_dir else OK
+        raise typer.Exit(code or report_code)
 
 
 @app.command()

@@ -13,7 +13,6 @@ All times are nanoseconds of the machine's monotonic clock, counted from the sta
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -211,7 +210,7 @@ class RecordReader:
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     partial = path.with_suffix(".tmp")
     partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

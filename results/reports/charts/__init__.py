@@ -1,0 +1,1 @@
+"""The report's charts, as SVG to be put inside the page."""

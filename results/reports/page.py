@@ -1,0 +1,54 @@
+"""The order of a report: which tables stand under which heading. Charts are added by the page that can show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from results.outcome import Results
+from results.reports import tables
+from results.reports.tables import Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, the charts (by name) and the tables under it; `long` tables are folded where that is possible."""
+
+    id: str
+    title: str
+    charts: tuple[str, ...]
+    tables: tuple[Table, ...]
+    long: tuple[Table, ...] = ()
+
+
+def sections(results: Results) -> list[Section]:
+    """Return the report's sections after the verdicts and the summary."""
+    return [
+        Section("validity", "Validity", (), (tables.doubts(results), tables.left_out(results))),
+        Section("ratios", "Direct against the rest", ("forest",), (), (tables.comparisons(results),)),
+        Section("latency", "Latency", ("curves",), (), (tables.latency(results),)),
+        Section("cpu", "Throughput and CPU", ("cpu",), (tables.other_figures(results),)),
+        Section(
+            "failure",
+            "Failure",
+            ("crash", "crashes"),
+            (tables.blast(results),),
+            (tables.impact(results), tables.recovery(results)),
+        ),
+        Section(
+            "consistency",
+            "Consistency and retries",
+            (),
+            (tables.consistency(results), tables.amplification(results)),
+        ),
+        Section("method", "Method", (), (tables.readings(results), tables.gate(results))),
+        Section("environment", "Environment", (), (), (tables.environment(results),)),
+    ]
+
+
+def reproduce(results: Results) -> str:
+    """Return the command that runs the same plan again."""
+    plan = results.plan
+    return (
+        f"archbench run {results.scenario.name} --profile {plan.profile} --gateway {plan.gateway} --work {plan.work}"
+        f" --policy {plan.policy} --engine {plan.engine} --seed {plan.seed}"
+    )

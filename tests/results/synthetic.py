@@ -1,0 +1,318 @@
+"""Synthetic records: real files through RecordWriter, with a truth that the tests know.
+
+A `World` says what the platform is like; `write_record` draws a run from it with a seeded generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from results.record import (
+    CALL_COLUMNS,
+    SAMPLE_COLUMNS,
+    Event,
+    Plan,
+    PlannedTrial,
+    Probe,
+    RecordedDoubt,
+    RecordWriter,
+    TrialRecord,
+    Window,
+)
+from scenarios import SCENARIOS
+
+ARMS = ("direct", "direct-null", "gateway", "hybrid")
+MODES = ("direct", "gateway", "hybrid")
+SERVICES = ("auth", "user", "course", "exercise", "notification")
+COMPONENTS = (*SERVICES, "gateway")
+MS = 1_000_000
+S = 1_000_000_000
+
+SCENARIO: dict[str, Any] = yaml.safe_load(SCENARIOS["ielts"].read_text(encoding="utf-8"))
+
+Fate = tuple[str, str]
+"""Outcome and effect of a request under a fault."""
+
+
+def crash_fate(mode: str, target: str, flow: dict[str, Any]) -> Fate:
+    """What a crash does to a flow when the platform does just what its declaration says."""
+    through_gateway = mode != "direct" and (flow["origin"] == "external" or (mode == "gateway" and flow.get("calls")))
+    if target in flow["needs"] or (target == "gateway" and through_gateway):
+        return "error", "none"
+    return "ok", "met" if flow.get("effects") else "none"
+
+
+@dataclass(frozen=True)
+class World:
+    """The truth behind a record. Latency factors are over direct; noise is the block sd of every logarithm."""
+
+    latency: dict[str, float] = field(default_factory=lambda: {"gateway": 2.5, "hybrid": 1.0})
+    base_ms: float = 1.0
+    throughput: dict[str, float] = field(default_factory=lambda: {"gateway": 0.4, "hybrid": 0.8})
+    base_throughput: float = 2000.0
+    cpu: dict[str, float] = field(default_factory=lambda: {"gateway": 1.5, "hybrid": 1.2})
+    gateway_demand: float = 1.6  # CPU of the gateway over that of the busiest service, at saturation
+    noise: float = 0.01
+    null_factor: float = 1.0
+    hops: dict[str, tuple[int, ...]] = field(default_factory=lambda: {"direct": (1,), "gateway": (2,), "hybrid": (1,)})
+    fate: Callable[[str, str, dict[str, Any]], Fate] = crash_fate
+    slip_p99_us: float = 20.0
+    busy_share: float = 0.3
+    achieved_share: float = 1.0
+    generator_at_saturation: float = 0.5
+    error_share: float = 0.0
+    dropped: int = 0
+    drift: float = 1.0  # factor of the second half of the open window over the first, in the last block's hybrid arm
+    observed: bool = True
+    recovers: bool = True
+    probe_status: dict[str, int] = field(
+        default_factory=lambda: {"internal_without_key": 403, "internal_with_key": 200, "internal_through_gateway": 404}
+    )
+    steady_blocks: int = 4
+    fault_blocks: int = 2
+    open_requests: int = 800
+    saturation_requests: int = 200
+    fault_requests: int = 2000
+    rate_per_s: float = 500.0
+    profile: str = "quick"
+    settings: dict[str, Any] = field(default_factory=lambda: {"timeout_ms": 1000, "platform_cores": [1]})
+    environment: dict[str, Any] = field(
+        default_factory=lambda: {
+            "host": "testhost",
+            "cpu_model": "Test CPU",
+            "cores": 2,
+            "kernel": "6.1",
+            "python": "3.11",
+            "probes": {"loopback_rtt_us": 25.0, "cpu_loop_ms": 12.0},
+            "doubts": [],
+        }
+    )
+    claims: list[dict[str, Any]] | None = None
+    keep: Callable[[PlannedTrial], bool] = lambda trial: True
+    state: Callable[[PlannedTrial], str] = lambda trial: "done"
+    faults: bool = True
+    seed: int = 7
+
+
+def claim(**fields: Any) -> dict[str, Any]:
+    """A claim as data with what no test cares about filled in."""
+    return {"id": "it", "says": "it is so", "source": "test", **fields}
+
+
+def shipped(claim_id: str) -> dict[str, Any]:
+    """A claim of the built-in scenario."""
+    return next(one for one in SCENARIO["claims"] if one["id"] == claim_id)
+
+
+def write_record(run_dir: Path, world: World) -> Path:
+    """Write the record of one run in this world; return the run's folder."""
+    rng = np.random.default_rng(world.seed)
+    plan = _plan(world)
+    writer = RecordWriter(run_dir)
+    writer.begin(plan, world.environment)
+    block_noise = {block: rng.normal(0, world.noise) for block in range(world.steady_blocks)}
+    for trial in plan.trials:
+        draw = np.random.default_rng([world.seed, trial.index])
+        if world.keep(trial):
+            _write_trial(writer, world, trial, block_noise[trial.block], draw)
+    return run_dir
+
+
+def _plan(world: World) -> Plan:
+    scenario = dict(SCENARIO)
+    if world.claims is not None:
+        scenario["claims"] = world.claims
+    return Plan(
+        run_id="test-run",
+        scenario=scenario,
+        profile=world.profile,
+        seed=world.seed,
+        gateway="builtin",
+        gateway_config={"gateway": "listen: {port: 8080}\n", "hybrid": "listen: {port: 8081}\n"},
+        work="bare",
+        policy="none",
+        clock_scale=1.0,
+        engine="native",
+        started_at="2026-01-01T00:00:00Z",
+        steady_blocks=world.steady_blocks,
+        fault_blocks=world.fault_blocks,
+        offered_rate_per_s=world.rate_per_s,
+        rate_reason="40 % of the slowest mode's saturation throughput",
+        settings=world.settings,
+        trials=[replace(trial, index=at) for at, trial in enumerate(_planned(world))],
+    )
+
+
+def _planned(world: World) -> Iterator[PlannedTrial]:
+    for block in range(world.steady_blocks):
+        yield from (PlannedTrial(0, block, arm, "direct" if arm == "direct-null" else arm) for arm in ARMS)
+        if world.faults and block < world.fault_blocks:
+            for mode in MODES:
+                yield from (PlannedTrial(0, block, mode, mode, f"crash:{target}") for target in COMPONENTS)
+
+
+def _write_trial(writer: RecordWriter, world: World, trial: PlannedTrial, noise: float, rng: Any) -> None:
+    state = world.state(trial)
+    if state != "done":
+        doubts = [RecordedDoubt("made void", True, 2.0, 1.0, "a test")] if state == "void" else []
+        record = TrialRecord(trial, state, error="it broke" if state == "failed" else "", doubts=doubts)
+        writer.add(record, _empty(SAMPLE_COLUMNS), _empty(CALL_COLUMNS))
+        return
+    make = _fault_trial if trial.fault else _steady_trial
+    writer.add(*make(world, trial, noise, rng))
+
+
+def _empty(columns: dict[str, str]) -> dict[str, list[Any]]:
+    return {name: [] for name in columns}
+
+
+def factor(table: dict[str, float], world: World, trial: PlannedTrial) -> float:
+    """The arm's factor over direct in this world."""
+    return world.null_factor if trial.arm == "direct-null" else table.get(trial.mode, 1.0)
+
+
+def _flows(world: World, n: int, rng: Any) -> list[dict[str, Any]]:
+    weights = np.array([flow["weight"] for flow in SCENARIO["flows"]], float)
+    return [SCENARIO["flows"][at] for at in rng.choice(len(weights), n, p=weights / weights.sum())]
+
+
+def _steady_trial(world: World, trial: PlannedTrial, noise: float, rng: Any) -> Any:
+    speed = world.base_ms * factor(world.latency, world, trial) * np.exp(noise + rng.normal(0, world.noise))
+    n, span = world.open_requests, int(world.open_requests / world.rate_per_s * S)
+    open_at = 500 * MS
+    drifts = world.drift if (trial.arm, trial.block) == ("hybrid", world.steady_blocks - 1) else 1.0
+    samples = _samples(world, "open", open_at, span, n, speed, rng, drifts)
+    _spoil(samples, world, rng)
+    full_at = open_at + span
+    rate = world.base_throughput * factor(world.throughput, world, trial) * np.exp(noise + rng.normal(0, world.noise))
+    full_span = int(world.saturation_requests / rate * S)
+    _extend(samples, _samples(world, "saturation", full_at, full_span, world.saturation_requests, 0.001, rng))
+    cpu = 100e3 * factor(world.cpu, world, trial) * np.exp(noise + rng.normal(0, world.noise))
+    windows = [
+        Window("warmup", 0, open_at),
+        Window("open", open_at, full_at, n, _cpu(world, trial, cpu * n, 0.3 * span)),
+        Window(
+            "saturation",
+            full_at,
+            full_at + full_span,
+            world.saturation_requests,
+            _cpu(world, trial, cpu * 1000, world.generator_at_saturation * full_span),
+        ),
+    ]
+    probes = [
+        Probe(name, f"POST /internal/{name}", status)
+        for name, status in world.probe_status.items()
+        if name != "internal_through_gateway" or trial.mode == "hybrid"
+    ]
+    record = TrialRecord(trial, "done", windows, [], probes, [], {}, _generator(world), 0.1)
+    return record, samples, _calls(world, trial, "open", open_at, n, speed, rng)
+
+
+def _generator(world: World) -> dict[str, float]:
+    return {
+        "slip_p50_us": world.slip_p99_us / 4,
+        "slip_p99_us": world.slip_p99_us,
+        "busy_share": world.busy_share,
+        "achieved_share": world.achieved_share,
+    }
+
+
+def _cpu(world: World, trial: PlannedTrial, total_ns: float, generator_ns: float) -> dict[str, int]:
+    """Split CPU so that the gateway has `gateway_demand` times the busiest service, and the total is as given."""
+    shares = {"auth": 0.8, "user": 1.0, "course": 0.9, "exercise": 0.7, "notification": 0.4}
+    if trial.mode != "direct":
+        shares["gateway"] = world.gateway_demand
+    whole = sum(shares.values())
+    cpu = {name: int(total_ns * share / whole) for name, share in shares.items()}
+    return {**cpu, "generator": int(generator_ns)}
+
+
+def _samples(
+    world: World, window: str, start: int, span: int, n: int, speed: float, rng: Any, drift: float = 1.0
+) -> dict[str, list[Any]]:
+    """Requests that all succeed: lognormal latencies of mean `speed` ms."""
+    intended = np.sort(rng.integers(start, start + max(span, 1), n))
+    slip = rng.exponential(world.slip_p99_us / 4.6, n) * 1000
+    latency = speed * rng.lognormal(-0.02, 0.2, n) * MS
+    latency = np.where(intended >= start + span / 2, latency * drift, latency)
+    flows = _flows(world, n, rng)
+    return {
+        "flow": [flow["name"] for flow in flows],
+        "window": [window] * n,
+        "intended_ns": intended.tolist(),
+        "sent_ns": (intended + slip).astype(int).tolist(),
+        "done_ns": (intended + slip + latency)
+        .astype(int)
+        .clip(max=None if window == "open" else start + span)
+        .tolist(),
+        "outcome": ["ok"] * n,
+        "status": [200] * n,
+        "effect": ["met" if flow.get("effects") else "none" for flow in flows],
+        "anomaly": [""] * n,
+    }
+
+
+def _spoil(samples: dict[str, list[Any]], world: World, rng: Any) -> None:
+    for at in np.flatnonzero(rng.random(len(samples["flow"])) < world.error_share):
+        samples["outcome"][at], samples["status"][at], samples["effect"][at] = "error", 500, "none"
+    for at in range(world.dropped):
+        samples["outcome"][at], samples["sent_ns"][at], samples["done_ns"][at] = "dropped", -1, -1
+
+
+def _extend(samples: dict[str, list[Any]], more: dict[str, list[Any]]) -> None:
+    for name, values in more.items():
+        samples[name].extend(values)
+
+
+def _calls(
+    world: World, trial: PlannedTrial, window: str, start: int, n: int, speed: float, rng: Any, attempts: int = 1
+) -> dict[str, list[Any]]:
+    begin = np.sort(rng.integers(start, start + S, n))
+    return {
+        "caller": ["course"] * n,
+        "callee": ["user"] * n,
+        "operation": ["progress/update"] * n,
+        "window": [window] * n,
+        "start_ns": begin.tolist(),
+        "done_ns": (begin + 0.5 * speed * rng.lognormal(-0.02, 0.2, n) * MS).astype(int).tolist(),
+        "attempts": [attempts] * n,
+        "outcome": ["ok"] * n,
+        "status": [200] * n,
+        "hops": rng.choice(world.hops[trial.mode], n).tolist(),
+    }
+
+
+def _fault_trial(world: World, trial: PlannedTrial, noise: float, rng: Any) -> Any:
+    speed = world.base_ms * factor(world.latency, world, trial) * np.exp(noise)
+    span, target = 600 * MS, trial.fault.partition(":")[2]
+    starts = {"warmup": 0, "before": 300 * MS, "fault": 900 * MS, "after": 1520 * MS}
+    samples = _samples(world, "before", starts["before"], span, 200, speed, rng)
+    faulted = _samples(world, "fault", starts["fault"], span, world.fault_requests, speed, rng)
+    after = _samples(world, "after", starts["after"], span, 400, speed, rng)
+    _apply(world, trial.mode, target, faulted)
+    if not world.recovers:
+        _apply(world, trial.mode, target, after)
+    for part in (faulted, after):
+        _extend(samples, part)
+    windows = [Window(name, at, at + span, 100) for name, at in starts.items()]
+    events = [Event(890 * MS, "inject", target), Event(1500 * MS, "lift", target)]
+    if world.observed:
+        events += [Event(900 * MS, "fault_seen", target), Event(1520 * MS, "heal_seen", target)]
+    calls = _calls(world, trial, "fault", starts["fault"], 50, speed, rng, attempts=2)
+    record = TrialRecord(trial, "done", windows, events, [], [], {}, _generator(world), 0.1)
+    return record, samples, calls
+
+
+def _apply(world: World, mode: str, target: str, samples: dict[str, list[Any]]) -> None:
+    fates = {flow["name"]: world.fate(mode, target, flow) for flow in SCENARIO["flows"]}
+    for at, flow in enumerate(samples["flow"]):
+        outcome, effect = fates[flow]
+        samples["outcome"][at], samples["effect"][at] = outcome, effect
+        samples["status"][at] = 200 if outcome == "ok" else 502
+        samples["anomaly"][at] = "orphan" if flow == "register" and effect == "missing" else ""

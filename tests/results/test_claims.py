@@ -1,0 +1,277 @@
+"""Every claim kind says what is true of a world, both ways, and `inconclusive` or `invalid` where it must."""
+
+from functools import partial
+
+import pytest
+
+from results.claims import KINDS, ClaimProblem
+from results.judge import check_claims
+from scenarios.model import Scenario
+from tests.results.synthetic import SCENARIO, World, claim, crash_fate, shipped
+
+Steady = partial(World, faults=False)
+
+
+def one(judged, world):
+    (finding,) = judged(world).values()
+    return finding
+
+
+def crashes(modes, targets, **more):
+    """A world with the fault trials of these modes and targets only."""
+
+    def keep(trial):
+        return not trial.fault or (trial.mode in modes and trial.fault.partition(":")[2] in targets)
+
+    return World(keep=keep, **more)
+
+
+RATIO = shipped("latency-ratio")
+
+
+@pytest.mark.parametrize(
+    ("factor", "word"), [(2.5, "confirmed"), (1.2, "refuted"), (4.0, "refuted"), (2.0, "inconclusive")]
+)
+def test_ratio(judged, factor, word):
+    finding = one(judged, Steady(claims=[RATIO], latency={"gateway": factor}))
+    assert finding.verdict == word
+    assert finding.measured.point == pytest.approx(factor, rel=0.1)
+    assert finding.measured.low < finding.measured.point < finding.measured.high
+
+
+def test_noise_is_inconclusive_and_says_how_many_more_blocks(judged):
+    finding = one(judged, Steady(claims=[RATIO], noise=0.25, seed=3))
+    assert finding.verdict == "inconclusive"
+    assert finding.more_blocks > 0
+    assert f"{finding.more_blocks} more block" in finding.why
+
+
+def test_a_throughput_ratio_may_stand_the_other_way_round(judged):
+    shown = [shipped("throughput-ratio")]
+    assert one(judged, Steady(claims=shown, throughput={"gateway": 0.4})).verdict == "confirmed"
+
+
+def test_throughput_that_does_not_fall_refutes(judged):
+    assert one(judged, Steady(claims=[shipped("throughput-ratio")], throughput={"gateway": 0.9})).verdict == "refuted"
+
+
+@pytest.mark.parametrize(("cpu", "word"), [(1.5, "confirmed"), (0.9, "refuted")])
+def test_cpu_overhead(judged, cpu, word):
+    assert one(judged, Steady(claims=[shipped("cpu-overhead")], cpu={"gateway": cpu})).verdict == word
+
+
+@pytest.mark.parametrize(("base_ms", "word"), [(8.0, "confirmed"), (1.0, "refuted"), (6.0, "inconclusive")])
+def test_absolute(judged, base_ms, word):
+    finding = one(judged, Steady(claims=[shipped("latency-direct")], base_ms=base_ms, noise=0.03))
+    assert finding.verdict == word  # an internal call takes half of base_ms
+    assert finding.measured.unit == "ms"
+
+
+@pytest.mark.parametrize(("base_ms", "saved", "added"), [(4.0, "confirmed", "refuted"), (10.0, "refuted", "confirmed")])
+def test_difference(judged, base_ms, saved, added):
+    found = judged(Steady(claims=[shipped("hop-saved"), shipped("hop-added")], base_ms=base_ms))
+    assert (found["hop-saved"].verdict, found["hop-added"].verdict) == (saved, added)
+    assert "contradicts itself" in found["hop-saved"].why
+    assert "both are true only at 5" in found["hop-added"].why
+
+
+@pytest.mark.parametrize(("demand", "word"), [(1.6, "confirmed"), (0.5, "refuted")])
+def test_ordering(judged, demand, word):
+    assert one(judged, Steady(claims=[shipped("gateway-bottleneck")], gateway_demand=demand)).verdict == word
+
+
+@pytest.mark.parametrize(
+    ("gateway", "word", "says"),
+    [((2,), "confirmed", "gateway 2"), ((1,), "refuted", "gateway 1"), ((1, 2), "refuted", "%")],
+)
+def test_count(judged, gateway, word, says):
+    hops = {"direct": (1,), "gateway": gateway, "hybrid": (1,)}
+    finding = one(judged, Steady(claims=[shipped("network-hops")], hops=hops))
+    assert finding.verdict == word
+    assert says in finding.text
+
+
+def test_count_without_a_counted_call(judged):
+    hops = {"direct": (1,), "gateway": (0,), "hybrid": (1,)}
+    assert one(judged, Steady(claims=[shipped("network-hops")], hops=hops)).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(("status", "word"), [(403, "confirmed"), (200, "refuted")])
+def test_behaviour(judged, status, word):
+    probes = {"internal_without_key": status, "internal_with_key": 200}
+    finding = one(judged, Steady(claims=[shipped("internal-key")], probe_status=probes))
+    assert finding.verdict == word
+    assert word == "confirmed" or "answered 200" in finding.why
+
+
+def test_behaviour_that_was_not_asked(judged):
+    finding = one(judged, Steady(claims=[shipped("internal-unreachable")], probe_status={}))
+    assert finding.verdict == "inconclusive"
+    assert "internal_through_gateway" in finding.why
+
+
+@pytest.mark.parametrize(("seconds", "word"), [([4000, 4000], "confirmed"), ([200, 200], "refuted")])
+def test_littles_law(judged, seconds, word):
+    pairs = [
+        {"name": "direct", "throughput_per_s": [5000, 5000], "latency_ms": [3, 5]},
+        {"name": "gateway", "throughput_per_s": seconds, "latency_ms": [4, 8]},
+    ]
+    finding = one(judged, Steady(claims=[claim(kind="littles_law", reads={"pairs": pairs})]))
+    assert finding.verdict == word
+    assert word == "refuted" or ("16 to 25" in finding.why and "one finding" in finding.why)
+
+
+def test_not_testable(judged):
+    found = judged(Steady(claims=[shipped("gateway-ha"), claim(kind="ratio", not_testable="no load reaches it")]))
+    assert {finding.verdict for finding in found.values()} == {"not testable"}
+    assert "No load reaches it." in found["it"].why
+
+
+def leaf_takes_register(mode, target, flow):
+    if target == "notification" and flow["name"] == "register":
+        return "ok", "missing"
+    return crash_fate(mode, target, flow)
+
+
+@pytest.mark.parametrize(("fate", "word"), [(crash_fate, "confirmed"), (leaf_takes_register, "refuted")])
+def test_blast_radius(judged, fate, word):
+    expect = [{"mode": "direct", "targets": ["notification"], "is": "isolated"}]
+    shown = [claim(kind="blast_radius", reads={"fault": "crash", "expect": expect})]
+    finding = one(judged, crashes({"direct"}, {"notification"}, claims=shown, fate=fate))
+    assert finding.verdict == word
+    assert word == "confirmed" or "register is degraded" in finding.why
+
+
+def test_blast_radius_with_few_requests_is_open(judged):
+    expect = [{"mode": "direct", "targets": ["notification"], "is": "isolated"}]
+    shown = [claim(kind="blast_radius", reads={"fault": "crash", "expect": expect})]
+    finding = one(judged, crashes({"direct"}, {"notification"}, claims=shown, fault_requests=200))
+    assert finding.verdict == "inconclusive"
+    assert finding.more_blocks > 2
+
+
+@pytest.mark.parametrize(("mode", "word"), [("gateway", "confirmed"), ("direct", "refuted")])
+def test_system_wide(judged, mode, word):
+    expect = [{"mode": mode, "targets": ["gateway"], "is": "system-wide"}]
+    shown = [claim(kind="blast_radius", reads={"fault": "crash", "expect": expect})]
+    assert one(judged, crashes({mode}, {"gateway"}, claims=shown)).verdict == word
+
+
+def everything_fails(mode, target, flow):
+    return "error", "none"
+
+
+@pytest.mark.parametrize(("fate", "word"), [(crash_fate, "confirmed"), (everything_fails, "refuted")])
+def test_unaffected(judged, fate, word):
+    shown = [shipped("gateway-down-internal")]
+    world = crashes({"direct", "hybrid"}, {"gateway"}, claims=shown, fate=fate)
+    assert one(judged, world).verdict == word
+
+
+def test_unaffected_with_few_requests_says_how_many_more_blocks(judged):
+    shown = [shipped("gateway-down-internal")]
+    finding = one(judged, crashes({"direct", "hybrid"}, {"gateway"}, claims=shown, fault_requests=300))
+    assert finding.verdict == "inconclusive"
+    assert f"{finding.more_blocks} more fault block" in finding.why
+
+
+def gateway_harmless(mode, target, flow):
+    return ("ok", "met" if flow.get("effects") else "none") if target == "gateway" else crash_fate(mode, target, flow)
+
+
+@pytest.mark.parametrize(("fate", "word"), [(crash_fate, "refuted"), (gateway_harmless, "confirmed")])
+def test_no_single_point(judged, fate, word):
+    finding = one(judged, World(claims=[shipped("hybrid-no-spof")], fate=fate, keep=lambda t: t.mode == "hybrid"))
+    assert finding.verdict == word
+    assert word == "confirmed" or "gateway (100 %)" in finding.why
+
+
+def orphans(mode, target, flow):
+    return ("ok", "missing") if flow["name"] == "register" else crash_fate(mode, target, flow)
+
+
+def refuses(mode, target, flow):
+    return ("error", "none") if flow["name"] == "register" and mode == "gateway" else crash_fate(mode, target, flow)
+
+
+@pytest.mark.parametrize(("fate", "word", "says"), [(orphans, "confirmed", "100 %"), (refuses, "refuted", "gateway")])
+def test_survives(judged, fate, word, says):
+    world = crashes({"direct", "gateway", "hybrid"}, {"user"}, claims=[shipped("registration-survives")], fate=fate)
+    finding = one(judged, world)
+    assert finding.verdict == word
+    assert says in finding.why
+
+
+def test_survives_with_few_requests_is_open(judged):
+    shown = [shipped("registration-survives")]
+    world = crashes({"direct", "gateway", "hybrid"}, {"user"}, claims=shown, fault_requests=200)
+    assert one(judged, world).verdict == "inconclusive"
+
+
+def test_every_kind_is_judged_above():
+    assert [kind for kind in KINDS if f"test_{kind}" not in globals()] == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        ({"kind": "prophecy"}, "unknown kind 'prophecy'"),
+        ({"kind": "not_testable"}, "says why"),
+        ({"kind": "ratio", "band": {"low": 1}, "reads": {"metric": "call_latency_mean"}}, "reads.numerator"),
+        ({"kind": "absolute", "reads": {"metric": "call_latency_mean", "mode": "direct"}}, "needs a band"),
+        (
+            {"kind": "absolute", "band": {"low": 1}, "reads": {"metric": "luck", "mode": "direct"}},
+            "'luck' is no metric",
+        ),
+        ({"kind": "absolute", "band": {"low": 1}, "reads": {"metric": "flow_latency_p50", "mode": "direct"}}, "flow"),
+        (
+            {
+                "kind": "survives",
+                "band": {"low": 1},
+                "reads": {"fault": "crash", "target": "moon", "flow": "login", "modes": ["direct"]},
+            },
+            "'moon', which is no component",
+        ),
+        (
+            {
+                "kind": "survives",
+                "band": {"low": 1},
+                "reads": {"fault": "crash", "target": "user", "flow": "nap", "modes": ["direct"]},
+            },
+            "'nap', which is no flow",
+        ),
+        (
+            {
+                "kind": "littles_law",
+                "reads": {"pairs": [{"name": "a", "throughput_per_s": [2, 1], "latency_ms": [1, 2]}]},
+            },
+            "reads.pairs",
+        ),
+    ],
+)
+def test_a_claim_that_cannot_be_read_is_refused_with_its_name(broken, says):
+    scenario = Scenario.model_validate({**SCENARIO, "claims": [claim(**broken)]})
+    with pytest.raises(ClaimProblem, match="claim it: ") as problem:
+        check_claims(scenario)
+    assert says in str(problem.value)
+
+
+def test_the_built_in_claims_can_all_be_read():
+    check_claims(Scenario.model_validate(SCENARIO))
+
+
+def test_no_verdict_rests_on_few_blocks_outside_the_quick_profile(judged):
+    finding = one(judged, Steady(claims=[RATIO], profile="standard"))
+    assert finding.verdict == "inconclusive"
+    assert "It would be confirmed" in finding.why
+
+
+def test_eight_blocks_are_enough_outside_the_quick_profile(judged):
+    world = Steady(claims=[RATIO], profile="standard", steady_blocks=8, open_requests=300)
+    assert one(judged, world).verdict == "confirmed"
+
+
+def test_one_block_settles_nothing(judged):
+    finding = one(judged, Steady(claims=[RATIO], steady_blocks=1))
+    assert finding.verdict == "inconclusive"
+    assert "no interval" in finding.why
