@@ -1,6 +1,6 @@
 """Recovery in parts: fault to first failure and breaker open, lift to half-open and goodput back in band, the stores.
 
-Goodput is back when every 100 ms bin of a stretch of 300 ms holds at least 0.9 of the control's goodput; bins
+Goodput is back when every 50 ms bin of a stretch of 200 ms holds at least 0.9 of the control's goodput; bins
 without an arrival say nothing and are passed over. What did not happen before the trial ended is right-censored:
 None, with the time that was watched.
 """
@@ -19,8 +19,8 @@ from results.impact import Case, cases
 from results.loaded import NS_PER_MS, NS_PER_S, Loaded, event_at
 from results.record import TrialRecord
 
-BIN_NS = 100_000_000
-HOLD_BINS = 3
+BIN_NS = 50_000_000
+HOLD_BINS = 4
 IN_BAND_FROM = 0.9
 
 

@@ -49,9 +49,10 @@ class Builtin:
 
 def run_gateway(path: str) -> None:
     """Serve the configuration; runs in the forked process."""
-    from gateway_proxy import config, server  # noqa: PLC0415 - preloaded there, not needed here
+    from gateway_proxy import config  # noqa: PLC0415 - preloaded there, not needed here
+    from gateway_proxy.server import serve  # noqa: PLC0415
 
-    server.serve(config.load(Path(path)))
+    serve(config.load(Path(path)))
 
 
 def _version(package: str) -> str:

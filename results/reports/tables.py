@@ -208,7 +208,7 @@ def recovery(results: Results) -> Table:
     ]
     note = (
         "From the fault to the first failure seen and to a breaker open, from the lift to the first half-open probe and"
-        " to goodput back at 0.9 of the control for 300 ms. Not seen: it did not happen while we watched."
+        " to goodput back at 0.9 of the control for 200 ms. Not seen: it did not happen while we watched."
     )
     head = (
         "Fault",
