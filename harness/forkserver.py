@@ -30,7 +30,7 @@ from typing import Any
 from harness.cpu import LINUX, pin
 from harness.errors import HarnessError
 
-PRELOAD = ("stub_services.server", "gateway_proxy.server", "harness.engines.native")
+PRELOAD = ("stub_services.server", "gateway_proxy.server", "harness.engines.native", "harness.watchdog")
 _PR_SET_PDEATHSIG = 1
 
 

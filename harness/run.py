@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import secrets
 import shutil
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -30,6 +32,8 @@ from harness.trial import (
     measure_saturation,
     run_trial,
 )
+from harness.trialdoubts import CORE_STALLED
+from harness.watchdog import start_watchdogs
 from results.record import Plan, PlannedTrial, RecordWriter
 from scenarios.model import Scenario
 from scenarios.modes import MODES
@@ -38,6 +42,7 @@ from stub_services.stores import build_template
 
 _PILOT_SHOTS_PER_S = 12_000
 _SHOTS_MARGIN = 1.6  # of what the pilot's throughput would use up in the closed loop
+_RERUN_SHARE = 0.1  # of the planned trials may be run again because the host stood still
 _GIVE_UP_AFTER = 3  # failed trials in a row
 _FILES_NEEDED = 8192
 
@@ -91,7 +96,8 @@ def run(
         observer.preparing("looking at the host")
         environment = describe_host(generator_cores, platform_cores)
         server = stack.enter_context(contextlib.closing(ForkServer(cores=platform_cores)))
-        settings = _pilot_settings(request, scenario, scratch, generator_cores, platform_cores)
+        watchdogs = start_watchdogs(platform_cores, scratch, server)
+        settings = _pilot_settings(request, scenario, scratch, (generator_cores, platform_cores), watchdogs)
         settings, reason = _find_rate(request, settings, server, observer)
         trials = plan_trials(
             request.modes,
@@ -117,7 +123,12 @@ def _run_trials(
     observer: Observer,
 ) -> Iterator[RunOutcome]:
     failed_in_a_row = 0
-    for number, trial in enumerate(trials, start=1):
+    queue = deque(trials)
+    most = len(trials) + math.ceil(_RERUN_SHARE * len(trials))
+    number = 0
+    while queue:
+        trial = queue.popleft()
+        number += 1
         observer.starting(trial)
         try:
             outcome = run_trial(trial, settings, server)
@@ -129,7 +140,16 @@ def _run_trials(
         observer.finished(outcome.record)
         if failed_in_a_row == _GIVE_UP_AFTER:
             raise HarnessError(f"{_GIVE_UP_AFTER} trials in a row failed; the last one: {outcome.record.error}")
-        yield RunOutcome(writer.run_dir, len(trials), number)
+        planned = number + len(queue)
+        if planned < most and any(doubt.name == CORE_STALLED for doubt in outcome.record.doubts):
+            _insert_rerun(queue, trial, planned)
+        yield RunOutcome(writer.run_dir, number + len(queue), number)
+
+
+def _insert_rerun(queue: deque[PlannedTrial], trial: PlannedTrial, index: int) -> None:
+    """Put the trial again behind the rest of its block, under a number of its own; the void one stays in the record."""
+    place = next((at for at, other in enumerate(queue) if other.block != trial.block), len(queue))
+    queue.insert(place, replace(trial, index=index))
 
 
 def split_cores(cores: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -184,9 +204,10 @@ def _pilot_settings(
     request: RunRequest,
     scenario: Scenario,
     scratch: Path,
-    generator_cores: list[int],
-    platform_cores: list[int],
+    cores: tuple[list[int], list[int]],
+    watchdogs: list[Path],
 ) -> TrialSettings:
+    generator_cores, platform_cores = cores
     names = [*scenario.components]
     ports = dict(zip(names, free_ports(len(names), random.Random()), strict=True))
     spec = PlatformSpec(
@@ -217,6 +238,7 @@ def _pilot_settings(
         generator_cores=generator_cores,
         scratch=scratch,
         seed=request.seed,
+        watchdogs=watchdogs,
     )
     return _with_learners(settings, learners_needed(0, request.profile, shots))
 

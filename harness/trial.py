@@ -24,7 +24,8 @@ from harness.profiles import Profile
 from harness.samples import Observation, call_columns, sample_columns
 from harness.schedule import Arrival, draw_mix, draw_schedule
 from harness.timeline import Timeline, fault_timeline, pilot_timeline, settle, steady_timeline
-from harness.trialdoubts import fault_doubts, load_doubts
+from harness.trialdoubts import fault_doubts, load_doubts, stall_doubts
+from harness.watchdog import read_stalls
 from results.record import Event, PlannedTrial, Probe, TrialRecord, Window
 from scenarios.faults import FAULTS
 from stub_services.calllog import read_calls, read_events
@@ -53,6 +54,7 @@ class TrialSettings:
     generator_cores: list[int]
     scratch: Path
     seed: int
+    watchdogs: list[Path]
     max_in_flight: int = 4096
 
 
@@ -253,8 +255,12 @@ def _assemble(
     samples = sample_columns(_observe_all(script, seen, control), windows)
     windows = [_with_figures(window, samples, seen.result.marks) for window in windows]
     rows = [row for path in sorted(logs.glob("*.calls")) for row in read_calls(path)]
-    generator, doubts = load_doubts(samples, seen.result, script.timeline.windows[0], settings.max_in_flight)
-    doubts = [*doubts, *(fault_doubts(events) if trial.fault else [])]
+    generator, doubts = load_doubts(
+        samples, len(script.outside), seen.result, script.timeline.windows[0], settings.max_in_flight
+    )
+    stalls = read_stalls(settings.watchdogs, seen.t0_ns, seen.t0_ns + script.timeline.end_ns)
+    generator |= {"core_stall_max_ms": max((stall.late_ns / 1e6 for stall in stalls), default=0.0)}
+    doubts += fault_doubts(events) if trial.fault else stall_doubts(stalls, seen.t0_ns, windows)
     record = TrialRecord(
         trial=trial,
         state="void" if any(doubt.fatal for doubt in doubts) else "done",

@@ -6,20 +6,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.engines.job import LoadResult
+from harness.watchdog import Stall
 from results.record import Event, RecordedDoubt, Window
 
+CORE_STALLED = "core_stalled"
+STALL_LIMIT_MS = 20.0
 _BUSY_LIMIT = 0.8
 _ACHIEVED_LIMIT = 0.99
 
 
 def load_doubts(
-    samples: Mapping[str, Sequence[Any]], result: LoadResult, warmup: Window, max_in_flight: int
+    samples: Mapping[str, Sequence[Any]], sent: int, result: LoadResult, warmup: Window, max_in_flight: int
 ) -> tuple[dict[str, float], list[RecordedDoubt]]:
-    """Return the generator's figures (slip in us, shares) and the doubts that they raise."""
+    """Return the generator's figures (slip in us, shares) and the doubts that they raise.
+
+    Only the first `sent` rows count, those of the open loop: what a service starts by itself slips with the service,
+    and that is a property of the system.
+    """
+    own = {name: values[:sent] for name, values in samples.items()}
     slips = sorted(
         (sent - intended) / 1e3
         for sent, intended, window, outcome in zip(
-            samples["sent_ns"], samples["intended_ns"], samples["window"], samples["outcome"], strict=True
+            own["sent_ns"], own["intended_ns"], own["window"], own["outcome"], strict=True
         )
         if window in {"open", "before"} and outcome != "dropped"
     )
@@ -28,7 +36,7 @@ def load_doubts(
         "slip_p99_us": _quantile(slips, 0.99),
         "slip_max_us": slips[-1] if slips else 0.0,
         "busy_share": result.busy_share,
-        "achieved_share": _achieved_share(samples),
+        "achieved_share": _achieved_share(own),
         "connections_opened": float(result.connections_opened),
     }
     return figures, _generator_doubts(figures, result, warmup, max_in_flight)
@@ -84,6 +92,25 @@ def _generator_doubts(
         ),
     )
     return [RecordedDoubt(name, True, value, limit, advice) for hit, name, value, limit, advice in rules if hit]
+
+
+def stall_doubts(stalls: Sequence[Stall], t0_ns: int, windows: Sequence[Window]) -> list[RecordedDoubt]:
+    """A trial in which a platform core stood still for long inside a measured window measured the host."""
+    longest_ms = max(
+        (
+            stall.late_ns / 1e6
+            for stall in stalls
+            for window in windows
+            if window.name in {"open", "saturation"}
+            and stall.at_ns - t0_ns < window.end_ns
+            and stall.at_ns + stall.late_ns - t0_ns > window.start_ns
+        ),
+        default=0.0,
+    )
+    advice = "a core of the platform stood still, for every process on it; the trial is run again on the same schedule"
+    return (
+        [RecordedDoubt(CORE_STALLED, True, longest_ms, STALL_LIMIT_MS, advice)] if longest_ms > STALL_LIMIT_MS else []
+    )
 
 
 def fault_doubts(events: Sequence[Event]) -> list[RecordedDoubt]:

@@ -94,7 +94,7 @@ class Load(_Frozen):
     """How hard the platform is driven: latency at `utilisation` of the slowest mode's capacity."""
 
     arrivals: Literal["constant", "poisson"] = "poisson"
-    utilisation: Annotated[float, Field(gt=0, le=0.5)] = 0.4
+    utilisation: Annotated[float, Field(gt=0, le=0.5)] = 0.25
     rate_per_s: Annotated[float, Field(gt=0)] | None = None
     connections: Annotated[int, Field(gt=0, le=4096)] = 64
     timeout_ms: Annotated[float, Field(gt=0)] = 1000.0

@@ -39,7 +39,8 @@ def unusable_trials(loaded: Loaded, _blocks: BlockTable) -> Iterator[Doubt]:
 
 def missing_trials(loaded: Loaded, _blocks: BlockTable) -> Iterator[Doubt]:
     """Doubt a run that was interrupted."""
-    missing = len(loaded.plan.trials) - len(loaded.trials)
+    run = {trial.trial.index for trial in loaded.trials}
+    missing = sum(trial.index not in run for trial in loaded.plan.trials)
     if missing > 0:
         share = missing / len(loaded.plan.trials)
         advice = (

@@ -58,10 +58,10 @@ def test_what_does_not_come_back_is_censored(stuck):
 
 
 def test_a_hold_must_hold():
-    bins = np.repeat(np.arange(6), 2)
-    good = np.array([0, 0, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1], bool)
-    assert first_hold(bins, good, 0.9) == pytest.approx(0.3)
-    assert first_hold(bins[:10], good[:10], 0.9) is None
+    bins = np.repeat(np.arange(7), 2)
+    good = np.repeat(np.array([0, 1, 0, 1, 1, 1, 1], bool), 2)
+    assert first_hold(bins, good, 0.9) == pytest.approx(0.15)  # the fourth bin of 50 ms
+    assert first_hold(bins[:12], good[:12], 0.9) is None
     assert first_hold(bins[:0], good[:0], 0.9) is None
     assert first_hold(np.array([0, 2, 5]), np.ones(3, bool), 0.9) == 0.0  # bins without arrivals say nothing
 

@@ -33,7 +33,7 @@ def test_the_built_in_scenario_is_whole():
 @pytest.mark.parametrize(
     ("good", "bad", "says"),
     [
-        ("utilisation: 0.4", "utilization: 0.4", "unknown key 'utilization'.*did you mean 'utilisation'"),
+        ("utilisation: 0.25", "utilization: 0.4", "unknown key 'utilization'.*did you mean 'utilisation'"),
         (
             "peers: [user, notification]\n    public: [/api/v1/courses]",
             "peers: [usr]",
@@ -42,7 +42,7 @@ def test_the_built_in_scenario_is_whole():
         ("    public: [/api/v1/user/profile]", "    peers: [auth]", "circle: .*auth"),
         ("needs: [course, user, notification]", "needs: [mail]", "names 'mail', which is no service"),
         ("  connections: 64", "  rate_per_s: -5", "greater than 0"),
-        ("utilisation: 0.4", "utilisation: 0.8", "less than or equal to 0.5"),
+        ("utilisation: 0.25", "utilisation: 0.8", "less than or equal to 0.5"),
         ("band: {low: 2, high: 3}", "band: {low: 3, high: 2}", "low 3.* is above high 2"),
         ("name: login\n", "name: register\n", "'register' is declared twice"),
         ("origin: internal", "origin: inside", "'external' or 'internal'"),
@@ -58,7 +58,7 @@ def test_what_is_wrong_is_said_with_its_line(good, bad, says):
 
 
 def test_the_line_is_the_one_that_is_wrong():
-    text = TEXT.replace("utilisation: 0.4", "utilisation: 0.9", 1)
+    text = TEXT.replace("utilisation: 0.25", "utilisation: 0.9", 1)
     assert _refused(text).line == _line(text, "utilisation: 0.9")
 
 
