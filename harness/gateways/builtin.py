@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import yaml
-
 from harness.forkserver import ForkServer, Spawn
 from harness.gateways.gateway import Gateway, GatewayPlan
 
@@ -38,6 +36,8 @@ class Builtin:
             },
             "routes": [{"prefix": route.prefix, "upstream": route.service} for route in plan.routes],
         }
+        import yaml  # noqa: PLC0415 - not for --help
+
         return yaml.safe_dump(config, sort_keys=False)
 
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:

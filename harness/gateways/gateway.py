@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from harness.forkserver import ForkServer
-from scenarios.model import Scenario
 from scenarios.modes import MODES
+
+if TYPE_CHECKING:  # pydantic, which `archbench --help` does without
+    from scenarios.model import Scenario
 
 
 class Route(NamedTuple):

@@ -63,7 +63,7 @@ def test_a_hold_must_hold():
     assert first_hold(bins, good, 0.9) == pytest.approx(0.15)  # the fourth bin of 50 ms
     assert first_hold(bins[:12], good[:12], 0.9) is None
     assert first_hold(bins[:0], good[:0], 0.9) is None
-    assert first_hold(np.array([0, 2, 5]), np.ones(3, bool), 0.9) == 0.0  # bins without arrivals say nothing
+    assert first_hold(np.array([0, 2, 5, 6]), np.ones(4, bool), 0.9) == 0.0  # bins without arrivals say nothing
 
 
 def test_orphans_and_phantom_successes_are_counted_per_thousand(stuck):
