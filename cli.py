@@ -239,11 +239,13 @@ def _measure(request: Any) -> tuple[Path | None, int]:
 
 def _report(run_dir: Path) -> int:
     """Write the reports, show the verdicts, and return 5 when the measurement is invalid."""
+    from rich.console import Console
+
     from results.build import build
     from results.reports import terminal, write
 
     results = build(run_dir)
-    _show(terminal.run_summary(results, write(results, run_dir)))
+    _show(terminal.run_summary(results, write(results, run_dir), Console().width))
     return OK if results.valid else INVALID
 
 

@@ -19,9 +19,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -45,7 +45,11 @@ class Spawn:
 
 
 class ForkServer:
-    """The harness's handle on the fork server: spawn, exit codes, close. Not safe for several threads at once."""
+    """The harness's handle on the fork server: spawn, exit codes, close.
+
+    A thread of its own talks to the server: Ctrl-C interrupts whoever waits for an answer, but never the exchange, so
+    that the next question does not get this one's answer.
+    """
 
     def __init__(self, preload: tuple[str, ...] = PRELOAD, cores: list[int] | None = None) -> None:
         ours, theirs = socket.socketpair()
@@ -57,7 +61,7 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
             )
         self._pipe = Connection(ours.detach())
-        self._lock = threading.Lock()
+        self._talker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forkserver")
         if cores:
             pin(cores, self._process.pid)
         self._ask(("ready",))
@@ -78,6 +82,7 @@ class ForkServer:
 
     def close(self) -> None:
         """End the fork server and with it every process that it forked."""
+        self._talker.shutdown()
         self._pipe.close()
         try:
             self._process.wait(timeout=5)
@@ -86,12 +91,14 @@ class ForkServer:
             self._process.wait(timeout=5)
 
     def _ask(self, request: tuple[Any, ...]) -> Any:
-        with self._lock:
-            try:
-                self._pipe.send(request)
-                return self._pipe.recv()
-            except (EOFError, OSError) as gone:
-                raise HarnessError("the fork server ended unexpectedly; its message stands above") from gone
+        return self._talker.submit(self._exchange, request).result()
+
+    def _exchange(self, request: tuple[Any, ...]) -> Any:
+        try:
+            self._pipe.send(request)
+            return self._pipe.recv()
+        except (EOFError, OSError) as gone:
+            raise HarnessError("the fork server ended unexpectedly; its message stands above") from gone
 
 
 def main(arguments: list[str]) -> None:

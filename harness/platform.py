@@ -163,7 +163,8 @@ class Platform:
         """Kill a component's process at once; one that has ended is left alone (its number may be another's)."""
         pid = self.pids[component]
         if self.server.exit_code(pid) is None:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Kill whatever still runs and wait for it; the stores are made to survive that."""

@@ -86,7 +86,7 @@ def run(
     """
     observer = observer or Silent()
     started = now()
-    if problem := require_file_handles(_FILES_NEEDED):
+    if problem := GATEWAYS[request.gateway].missing() or require_file_handles(_FILES_NEEDED):
         raise HarnessError(problem)
     scenario = _restrict(request.scenario, request.flows)
     generator_cores, platform_cores = split_cores(usable_cores())

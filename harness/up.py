@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.cpu import usable_cores
 from harness.errors import HarnessError
 from harness.forkserver import ForkServer
+from harness.gateways import GATEWAYS
 from harness.platform import Platform, PlatformSpec
 from harness.ports import require_free
 from harness.scratch import scratch_folder
@@ -62,6 +63,8 @@ def platform_up(
 
     Raises PortTakenError naming the holder, or StartError.
     """
+    if problem := GATEWAYS[gateway].missing():
+        raise HarnessError(problem)
     ports = {service.name: service.port for service in scenario.services} | {"gateway": scenario.gateway_port}
     require_free(ports)
     with contextlib.ExitStack() as stack:

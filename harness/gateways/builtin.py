@@ -14,6 +14,10 @@ class Builtin:
 
     name = "builtin"
 
+    def missing(self) -> str | None:
+        """It is always there."""
+        return None
+
     def version(self) -> str:
         """Return archbench's version, the event loop's and the parser's."""
         return f"archbench {_version('archbench')}, uvloop {_version('uvloop')}, httptools {_version('httptools')}"

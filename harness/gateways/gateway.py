@@ -35,6 +35,9 @@ class Gateway(Protocol):
 
     name: str
 
+    def missing(self) -> str | None:
+        """Return the sentence that says how to get it, or None when it can be started."""
+
     def version(self) -> str:
         """Return the version that would be started."""
 

@@ -23,12 +23,16 @@ _STYLES = {
 }
 
 
-def run_summary(results: Results, written: list[Path]) -> RenderableType:
-    """Return the verdict table, what to know first, and where the reports lie."""
-    table = Table("claim", "the document says", "verdict", "measured", "claimed", box=None, pad_edge=False)
+_WIDE = 120
+
+
+def run_summary(results: Results, written: list[Path], width: int) -> RenderableType:
+    """Return the verdict table, what to know first, and where the reports lie, for a terminal of so many columns."""
+    says = ["the document says"] * (width >= _WIDE)
+    table = Table("claim", *says, "verdict", "measured", "claimed", box=None, pad_edge=False)
     for row in verdict_rows(results):
         verdict = Text(row.verdict, style=_STYLES[row.verdict])
-        table.add_row(row.claim, row.says, verdict, row.measured, row.band)
+        table.add_row(row.claim, *[row.says] * len(says), verdict, row.measured, row.band)
     lines = [Text(f"- {sentence}") for sentence in sentences(results)]
     fatal = [Text(f"! {doubt.name}: {doubt.advice}", style="magenta") for doubt in results.doubts if doubt.fatal]
     report = next(path for path in written if path.suffix == ".html")

@@ -38,7 +38,7 @@ def _archbench(*arguments, **options):
     [
         (("run", "ielt"), "unknown scenario 'ielt': one of ielts"),
         (("run", "--mode", "mesh"), "'mesh' is not one of 'direct', 'gateway', 'hybrid'"),
-        (("run", "--gateway", "ngnix"), "'ngnix' is not one of 'builtin'"),
+        (("run", "--gateway", "ngnix"), "'ngnix' is not one of 'builtin', 'nginx', 'haproxy'"),
         (("run", "--profile", "fast"), "'fast' is not one of 'quick', 'standard', 'thorough'"),
         (("run", "--flow", "logon"), "unknown flow 'logon': one of register, login"),
         (("run", "--fault", "crash:mail"), "unknown fault 'crash:mail': write KIND:TARGET"),
@@ -85,6 +85,11 @@ def test_every_choice_can_be_listed(what):
     assert result.stdout.strip()
 
 
+def _heed_interrupts():
+    """A shell lets its background jobs ignore Ctrl-C, and what they start inherits that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _platform_pids(pid):
     return {process.pid for process in psutil.Process(pid).children(recursive=True)}
 
@@ -99,7 +104,12 @@ def _wait_for(condition, seconds=40.0):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_in_the_middle_leaves_a_readable_record_its_reports_and_no_process(tmp_path, how):
     process = subprocess.Popen(
-        [ARCHBENCH, "run", "--no-faults"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [ARCHBENCH, "run", "--no-faults"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it takes no lock
     )
     try:
         _wait_for(lambda: len(list(tmp_path.glob("runs/2*/record/trials/*/trial.json"))) >= 2)
@@ -136,7 +146,11 @@ def test_up_serves_until_ctrl_c(tmp_path):
         text = text.replace(f"port: {port}", f"port: {28181 + number}")
     path.write_text(text + "gateway_port: 28180\n")
     process = subprocess.Popen(
-        [ARCHBENCH, "up", str(path), "--mode", "gateway"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [ARCHBENCH, "up", str(path), "--mode", "gateway"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it takes no lock
     )
     try:
         assert process.stdout is not None

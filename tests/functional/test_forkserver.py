@@ -83,3 +83,28 @@ def test_when_the_harness_is_killed_its_platform_goes_with_it(tmp_path):
         harness.wait(timeout=10)
         harness.stdout.close()
     _wait(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+
+
+def test_an_interrupted_question_does_not_spoil_the_next_answer(server, tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    log = str(tmp_path / "log")
+    before = signal.signal(signal.SIGALRM, interrupt)
+    interrupted = 0
+    try:
+        for number in range(150):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 * (1 + number % 15))
+                server.spawn(Spawn("builtins:print", ("x",), log))
+                server.exit_code(-1)
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert server.exit_code(-1) is None
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 10
+    pid = server.spawn(Spawn("builtins:print", ("last",), str(tmp_path / "last")))
+    _wait(lambda: server.exit_code(pid) == 0)
