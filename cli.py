@@ -154,6 +154,45 @@ def up(
         wait()
 
 
+@app.command()
+def load(
+    url: Annotated[str, typer.Argument(help="An http:// URL.")],
+    rate: Annotated[float, typer.Option("--rate", help="Requests a second, whatever becomes of them.")] = 100.0,
+    duration: Annotated[float, typer.Option("--duration", help="Seconds.")] = 10.0,
+    arrivals: Annotated[str, typer.Option("--arrivals", **_one_of(("constant", "poisson")))] = "constant",
+    connections: Annotated[int, typer.Option("--connections", help="At most so many requests in flight.")] = 1000,
+    closed: Annotated[bool, typer.Option("--closed", help="Keep every connection busy instead of a rate.")] = False,
+    json_: Annotated[str | None, typer.Option("--json", help="A file for the figures, - for standard output.")] = None,
+) -> None:
+    """Load one URL with the native engine; exit code 5 when the figures are not to be believed."""
+    import json
+
+    from harness.loadtest import LoadRequest
+    from harness.loadtest import load as drive
+
+    with _explained():
+        request = LoadRequest(url, rate, duration, arrivals, connections, closed)  # type: ignore[arg-type]
+        summary = drive(request)
+        if json_ is None:
+            typer.echo(summary.describe())
+        elif json_ == "-":
+            typer.echo(json.dumps(summary.as_dict(), indent=1))
+        else:
+            Path(json_).write_text(json.dumps(summary.as_dict(), indent=1) + "\n", encoding="utf-8")
+        raise typer.Exit(OK if summary.valid else INVALID)
+
+
+@app.command()
+def doctor() -> None:
+    """Say whether this machine can give trustworthy figures, and what is installed."""
+    from harness.doctor import examine
+
+    with _explained():
+        for finding in examine():
+            advice = f"\n{'':<36}-> {finding.advice}" if finding.advice else ""
+            typer.echo(f"{finding.subject:<36}{finding.found}{advice}")
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(**_one_of(("scenarios", "modes", "flows", "faults", "gateways", "claims")))],

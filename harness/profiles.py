@@ -22,6 +22,6 @@ class Profile:
 
 PROFILES: dict[str, Profile] = {
     "quick": Profile("quick", 8, 2, 0.15, 0.7, 0.35, 0.1, 0.15, 0.5, 0.35, 0.8),
-    "standard": Profile("standard", 8, 4, 1.0, 5.0, 2.0, 0.5, 0.5, 2.0, 2.0, 1.0),
+    "standard": Profile("standard", 12, 4, 1.0, 5.0, 2.0, 0.5, 0.5, 2.0, 2.0, 1.0),
     "thorough": Profile("thorough", 24, 8, 2.0, 12.0, 4.0, 1.0, 1.0, 5.0, 5.0, 2.0),
 }

@@ -44,7 +44,7 @@ _PILOT_SHOTS_PER_S = 12_000
 _SHOTS_MARGIN = 1.6  # of what the pilot's throughput would use up in the closed loop
 _RERUN_SHARE = 0.1  # of the planned trials may be run again because the host stood still
 _GIVE_UP_AFTER = 3  # failed trials in a row
-_FILES_NEEDED = 8192
+FILES_NEEDED = 8192
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def run(
     """
     observer = observer or Silent()
     started = now()
-    if problem := GATEWAYS[request.gateway].missing() or require_file_handles(_FILES_NEEDED):
+    if problem := GATEWAYS[request.gateway].missing() or require_file_handles(FILES_NEEDED):
         raise HarnessError(problem)
     scenario = _restrict(request.scenario, request.flows)
     generator_cores, platform_cores = split_cores(usable_cores())

@@ -5,9 +5,11 @@ Takes about six minutes on an otherwise idle machine with two cores. Each benchm
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +30,22 @@ def section(name: str, title: str) -> str:
     return f"## {title}\n\n    .venv/bin/python -m tests.bench.{name}\n\n{done.stdout.strip()}\n"
 
 
+def micro() -> str:
+    """Time the single steps of the hot paths and return their section. Raises CalledProcessError when one fails."""
+    path = "tests/bench/test_micro.py"
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "micro.json"
+        command = ["pytest", path, "-q", "--benchmark-enable", "--benchmark-only", f"--benchmark-json={out}"]
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+        benchmarks = json.loads(out.read_text(encoding="utf-8"))["benchmarks"]
+    rows = ["| us | median | min | rounds |", "|---|---|---|---|"]
+    for one in benchmarks:
+        name, stats = one["name"].removeprefix("test_").replace("_", " "), one["stats"]
+        rows.append(f"| {name} | {stats['median'] * 1e6:.2f} | {stats['min'] * 1e6:.2f} | {stats['rounds']} |")
+    command_line = f".venv/bin/python -m pytest {path} --benchmark-enable --benchmark-only"
+    return "\n".join(["## Single steps of the hot paths", "", f"    {command_line}", "", *rows, ""])
+
+
 def heading() -> str:
     """Return the page's head: when, and on what."""
     host = describe_host([], [])
@@ -43,7 +61,7 @@ def heading() -> str:
 
 def main() -> int:
     wanted = sys.argv[1:] or list(BENCHMARKS)
-    parts = [heading(), *(section(name, BENCHMARKS[name]) for name in wanted)]
+    parts = [heading(), *(section(name, BENCHMARKS[name]) for name in wanted), micro()]
     text = "\n".join(parts)
     print(text)
     if not sys.argv[1:]:

@@ -85,6 +85,15 @@ def test_every_choice_can_be_listed(what):
     assert result.stdout.strip()
 
 
+def test_doctor_says_what_is_here_and_what_to_do_about_what_is_not():
+    result = _archbench("doctor")
+    assert result.returncode == 0
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if line.startswith("loopback round trip") and line.endswith(" us")]
+    assert [line for line in lines if line.startswith("gateway builtin")]
+    assert [line for line in lines if line.startswith("settles ratios of throughput")]
+
+
 def _heed_interrupts():
     """A shell lets its background jobs ignore Ctrl-C, and what they start inherits that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
