@@ -32,6 +32,7 @@ def load_doubts(
         if window in {"open", "before"} and outcome != "dropped"
     )
     figures = {
+        "slip_mean_us": sum(slips) / len(slips) if slips else 0.0,
         "slip_p50_us": _quantile(slips, 0.5),
         "slip_p99_us": _quantile(slips, 0.99),
         "slip_max_us": slips[-1] if slips else 0.0,

@@ -145,7 +145,7 @@ class TrialRecord:
     probes: list[Probe] = field(default_factory=list)
     doubts: list[RecordedDoubt] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)  # planned, sent, dropped, ok, error, timeout
-    generator: dict[str, float] = field(default_factory=dict)  # slip_p50_us, slip_p99_us, busy_share, achieved_share
+    generator: dict[str, float] = field(default_factory=dict)  # slip_mean_us, slip_p99_us, busy_share ...
     ready_s: float = 0.0
     error: str = ""
 

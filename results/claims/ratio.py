@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from results.claims.interval import MetricReads, in_ms, judge_measured, nearest_end, tags
 from results.claims.kind import ArmName, Finding, Kind
 from results.evidence import Evidence
 from results.metrics import METRICS
 from scenarios.model import Claim
+from scenarios.modes import MODES
+
+_CONTENTION = (
+    " But internal calls take the same path in both arms, and the processes share cores on this host: the difference"
+    " may be the gateway's work for clients on the services' cores. A core for each process would tell."
+)
 
 
 class RatioReads(MetricReads):
@@ -21,7 +29,31 @@ def judge(claim: Claim, reads: RatioReads, evidence: Evidence) -> Finding:
     measured = evidence.blocks.ratio(reads.key, reads.numerator, reads.denominator)
     what = f"{METRICS[reads.metric].label}{reads.about}, {reads.numerator} over {reads.denominator},"
     missing = f"no block has {reads.metric} for both {reads.numerator} and {reads.denominator}"
-    return judge_measured(measured, claim, what, missing, evidence)
+    finding = judge_measured(measured, claim, what, missing, evidence)
+    if finding.verdict == "refuted" and _may_be_contention(claim, reads, evidence):
+        return replace(finding, verdict="invalid", why=finding.why + _CONTENTION)
+    return finding
+
+
+def _may_be_contention(claim: Claim, reads: RatioReads, evidence: Evidence) -> bool:
+    """Say whether too high a ratio may come from cores that this host lets processes share (docs/adr/0004).
+
+    Where internal calls take the same path in both arms, a slower call can only come from the company it has: the
+    gateway working for clients on the services' cores. That bias is upwards, so that being inside the band or below
+    it still counts.
+    """
+    ratio = evidence.blocks.ratio(reads.key, reads.numerator, reads.denominator)
+    above = (
+        ratio is not None and claim.band is not None and claim.band.high is not None and ratio.point > claim.band.high
+    )
+    cores = evidence.environment.get("platform_cores")
+    shared = cores is not None and len(cores) < len(evidence.scenario.components)
+    return above and shared and reads.metric.startswith("call_latency") and _same_internal_path(reads)
+
+
+def _same_internal_path(reads: RatioReads) -> bool:
+    one, other = (MODES.get(arm.removesuffix("-null")) for arm in (reads.numerator, reads.denominator))
+    return one is not None and other is not None and one("internal") == other("internal")
 
 
 def claimed_ms(claim: Claim, reads: RatioReads, evidence: Evidence) -> float | None:

@@ -216,6 +216,7 @@ def _steady_trial(world: World, trial: PlannedTrial, noise: float, rng: Any) -> 
 
 def _generator(world: World) -> dict[str, float]:
     return {
+        "slip_mean_us": world.slip_p99_us / 4.6,
         "slip_p50_us": world.slip_p99_us / 4,
         "slip_p99_us": world.slip_p99_us,
         "busy_share": world.busy_share,

@@ -1,5 +1,6 @@
 """Every claim kind says what is true of a world, both ways, and `inconclusive` or `invalid` where it must."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -37,6 +38,16 @@ def test_ratio(judged, factor, word):
     assert finding.verdict == word
     assert finding.measured.point == pytest.approx(factor, rel=0.1)
     assert finding.measured.low < finding.measured.point < finding.measured.high
+
+
+@pytest.mark.parametrize(
+    ("factor", "cores", "word"),
+    [(1.0, 1, "confirmed"), (1.5, 1, "invalid"), (1.5, 6, "refuted"), (0.6, 1, "refuted")],
+)
+def test_a_slower_call_on_the_same_path_counts_only_where_processes_do_not_share_cores(judged, factor, cores, word):
+    world = Steady(claims=[shipped("hybrid-best-internal")], latency={"gateway": 2.5, "hybrid": factor}, noise=0.01)
+    finding = one(judged, replace(world, environment={**world.environment, "platform_cores": list(range(cores))}))
+    assert finding.verdict == word
 
 
 def test_noise_is_inconclusive_and_says_how_many_more_blocks(judged):
