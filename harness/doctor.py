@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.cpu import LINUX, usable_cores
-from harness.environment import describe_host, require_file_handles
+from harness.environment import PROCESSES, describe_host, require_file_handles
 from harness.gateways import GATEWAYS
 from harness.run import FILES_NEEDED, split_cores
-
-_PROCESSES = 6
-_ROOM_BYTES = 256 * 2**20
+from harness.scratch import ROOM_BYTES, shared_memory_free_bytes
 
 
 @dataclass(frozen=True)
@@ -46,15 +42,14 @@ def examine() -> list[Finding]:
 
 
 def _storage() -> Finding:
-    shared = Path("/dev/shm")  # noqa: S108 - only looked at
-    free = shutil.disk_usage(shared).free if shared.is_dir() else 0
-    advice = "" if free > _ROOM_BYTES else "stores will stand on disk; latencies then hold the disk's"
+    free = shared_memory_free_bytes()
+    advice = "" if free > ROOM_BYTES else "stores will stand on disk; latencies then hold the disk's"
     return Finding("memory-backed storage", f"{free / 2**20:.0f} MiB free", advice)
 
 
 def _settles(platform_cores: int) -> Iterator[Finding]:
     """Say which claims this machine can settle, from what the platform's cores allow."""
-    shared = platform_cores < _PROCESSES
+    shared = platform_cores < PROCESSES
     throughput = "as the reciprocal of CPU time only: the processes share cores" if shared else "yes"
     yield Finding("settles ratios of latency and CPU", "yes" if LINUX else "weakly: no pinning, coarse CPU accounting")
     yield Finding("settles ratios of throughput", throughput)

@@ -48,6 +48,12 @@ class PlatformSpec:
         through = MODES[self.mode]("external" if origin == "external" else "internal")
         return f"http://{_HOST}:{self.ports[through[0] if through else service]}"
 
+    def gateway_config(self) -> str:
+        """Return the exact configuration of this platform's gateway."""
+        ports = {name: port for name, port in self.ports.items() if name != "gateway"}
+        plan = GatewayPlan(self.ports["gateway"], routes_for(self.scenario, self.mode), ports)
+        return GATEWAYS[self.gateway].render(plan)
+
 
 class Platform:
     """The running processes of a trial; use as a context manager, nothing survives it."""
@@ -87,19 +93,14 @@ class Platform:
         log = self.log_dir / f"{component}.log"
         if component == "gateway":
             gateway = GATEWAYS[self.spec.gateway]
-            self.pids[component] = gateway.start(self.gateway_config(), self.folder, self.server, self.spec.cores, log)
+            self.pids[component] = gateway.start(
+                self.spec.gateway_config(), self.folder, self.server, self.spec.cores, log
+            )
         else:
             settings = self.service_settings(component)
             self.pids[component] = self.server.spawn(
                 Spawn("stub_services.server:serve", (settings,), str(log), self.spec.cores)
             )
-
-    def gateway_config(self) -> str:
-        """Return the exact configuration of this platform's gateway."""
-        spec = self.spec
-        ports = {name: port for name, port in spec.ports.items() if name != "gateway"}
-        plan = GatewayPlan(spec.ports["gateway"], routes_for(spec.scenario, spec.mode), ports)
-        return GATEWAYS[spec.gateway].render(plan)
 
     def service_settings(self, name: str) -> Settings:
         """Return what a service is started with."""

@@ -21,10 +21,10 @@ from harness.forkserver import ForkServer
 from harness.gateways import GATEWAYS
 from harness.observer import Observer, Silent
 from harness.planning import plan_trials
-from harness.platform import Platform, PlatformSpec
+from harness.platform import PlatformSpec
 from harness.ports import free_ports
 from harness.profiles import PROFILES, Profile
-from harness.scratch import scratch_folder
+from harness.scratch import SHARED_MEMORY, scratch_folder
 from harness.trial import (
     TrialSettings,
     failed_trial,
@@ -285,10 +285,7 @@ def _plan(
     trials: list[PlannedTrial],
     reason: str,
 ) -> Plan:
-    configs = {
-        mode: Platform(replace(settings.spec, mode=mode), settings.scratch, None).gateway_config()  # type: ignore[arg-type]
-        for mode in request.modes
-    }
+    configs = {mode: replace(settings.spec, mode=mode).gateway_config() for mode in request.modes}
     return Plan(
         run_id=run_dir.name,
         scenario=settings.spec.scenario.model_dump(mode="json"),
@@ -315,7 +312,7 @@ def _plan(
             "generator_cores": settings.generator_cores,
             "platform_cores": settings.spec.cores,
             "learners": settings.learners,
-            "stores_on": "memory" if str(settings.scratch).startswith("/dev/shm") else "disk",  # noqa: S108
+            "stores_on": "memory" if settings.scratch.is_relative_to(SHARED_MEMORY) else "disk",
         },
         trials=trials,
     )

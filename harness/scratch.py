@@ -9,13 +9,20 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - tmpfs on Linux; folders below it are made unguessable and private
+ROOM_BYTES = 256 * 2**20
+
+
+def shared_memory_free_bytes() -> int:
+    """Return the room on memory-backed storage, 0 where there is none."""
+    return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else 0
+
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[str]:
     """Yield a folder for the stores, on memory-backed storage where there is any with room; it is removed again."""
-    shared = Path("/dev/shm")  # noqa: S108 - tmpfs on Linux; the folder below it is made unguessable and private
-    roomy = shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 256 * 2**20
+    roomy = os.access(SHARED_MEMORY, os.W_OK) and shared_memory_free_bytes() > ROOM_BYTES
     with tempfile.TemporaryDirectory(
-        prefix="archbench-", dir=shared if roomy else None, ignore_cleanup_errors=True
+        prefix="archbench-", dir=SHARED_MEMORY if roomy else None, ignore_cleanup_errors=True
     ) as folder:
         yield folder

@@ -102,9 +102,7 @@ def stall_doubts(stalls: Sequence[Stall], t0_ns: int, windows: Sequence[Window])
             stall.late_ns / 1e6
             for stall in stalls
             for window in windows
-            if window.name in {"open", "saturation"}
-            and stall.at_ns - t0_ns < window.end_ns
-            and stall.at_ns + stall.late_ns - t0_ns > window.start_ns
+            if window.name in {"open", "saturation"} and stall.overlaps(t0_ns + window.start_ns, t0_ns + window.end_ns)
         ),
         default=0.0,
     )

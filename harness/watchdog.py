@@ -29,6 +29,10 @@ class Stall(NamedTuple):
     at_ns: int
     late_ns: int
 
+    def overlaps(self, from_ns: int, to_ns: int) -> bool:
+        """Say whether any of it lies in this stretch of time."""
+        return self.at_ns < to_ns and self.at_ns + self.late_ns > from_ns
+
 
 def watch(path: str) -> None:
     """Append stalls to the file, for ever; runs in the forked process."""
@@ -57,4 +61,4 @@ def read_stalls(paths: Sequence[Path], from_ns: int, to_ns: int) -> list[Stall]:
             data = path.read_bytes()
             whole = data[: len(data) // _RECORD.size * _RECORD.size]
             found += [Stall(*row) for row in _RECORD.iter_unpack(whole)]
-    return sorted(stall for stall in found if stall.at_ns < to_ns and stall.at_ns + stall.late_ns > from_ns)
+    return sorted(stall for stall in found if stall.overlaps(from_ns, to_ns))

@@ -8,9 +8,7 @@ sample (sent, done, status, outcome); h2load keeps aggregates. Each round gives 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import multiprocessing
 import os
 import sys
@@ -90,20 +88,7 @@ def table(pairs: list[tuple[float, float]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    try:
-        pairs = run(chosen.seconds, chosen.rounds)
-    except rig.MissingToolError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(table(pairs))
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(pairs, indent=1), encoding="utf-8")
-    return 0
+    return rig.paired_benchmark(__doc__ or "", run, table, list, arguments)
 
 
 if __name__ == "__main__":

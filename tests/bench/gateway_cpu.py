@@ -9,9 +9,7 @@ generators at once, with head sets that differ in size and fields, over several 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -162,23 +160,12 @@ def table(pairs: list[tuple[Round, Round]]) -> str:
     return "\n".join(rows)
 
 
+def _plain(pairs: list[tuple[Round, Round]]) -> list[list[dict[str, object]]]:
+    return [[asdict(side) for side in pair] for pair in pairs]
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    try:
-        pairs = run(chosen.seconds, chosen.rounds)
-    except rig.MissingToolError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(table(pairs))
-    if chosen.json is not None:
-        chosen.json.write_text(
-            json.dumps([[asdict(side) for side in pair] for pair in pairs], indent=1), encoding="utf-8"
-        )
-    return 0
+    return rig.paired_benchmark(__doc__ or "", run, table, _plain, arguments)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -11,9 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 NGINX_HEAD = """\
 daemon off;
@@ -160,6 +163,30 @@ def _number(pattern: str, text: str) -> float:
     if found is None:
         raise ValueError(f"h2load did not say {pattern!r}:\n{text}")
     return float(found[1]) if "." in found[1] else int(found[1])
+
+
+def paired_benchmark(
+    doc: str,
+    run: Callable[[float, int], list[Any]],
+    table: Callable[[list[Any]], str],
+    plain: Callable[[list[Any]], Any],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Run a benchmark of paired rounds from the command line: print its table, write `plain` as JSON if asked to."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args(arguments)
+    try:
+        pairs = run(chosen.seconds, chosen.rounds)
+    except MissingToolError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(table(pairs))
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps(plain(pairs), indent=1), encoding="utf-8")
+    return 0
 
 
 def python_module(*arguments: str) -> list[str]:

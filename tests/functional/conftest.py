@@ -1,25 +1,13 @@
 """Processes for tests: started on free ports, ended by process id."""
 
-import contextlib
 import random
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
 from harness.ports import free_ports
-
-
-def wait_for_port(port, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"nobody listens on {port}")
-        time.sleep(0.01)
+from tests.bench.rig import wait_for_port
 
 
 @pytest.fixture

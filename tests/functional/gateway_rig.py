@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.bench.rig import free_port
+
 PATIENCE_S = 10.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -231,12 +233,6 @@ def wait_until(holds: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     while not holds():
         assert time.monotonic() < end, "did not happen in time"
         time.sleep(0.005)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class GatewayProcess:
