@@ -19,17 +19,16 @@ from hdrh.histogram import HdrHistogram
 
 from gateway_proxy.http1 import render_request
 from harness.cpu import usable_cores
-from harness.engines.job import DROPPED, ERROR, OK, TIMEOUT, ClosedLoop, Job, LoadResult, Rows, Shot
+from harness.engines.forked import ForkedLoad
+from harness.engines.job import DROPPED, ERROR, OK, TIMEOUT, ClosedLoop, Job, LoadResult, Request, Rows, Schedule
 from harness.environment import require_file_handles
 from harness.errors import BadInputError
 from harness.forkserver import ForkServer
-from harness.load import PendingLoad
 from harness.schedule import Arrivals, draw_schedule
 from harness.scratch import scratch_folder
 
 _LEAD_NS = 100_000_000
 _SUCCESS = frozenset(range(200, 400))
-_CLOSED_MOST_PER_S = 150_000  # no engine here reaches it; running out of requests would end the window early
 _BUSY_LIMIT = 0.8
 _ACHIEVED_LIMIT = 0.99
 _SLIP_SHARE = 0.1
@@ -109,12 +108,12 @@ def load(request: LoadRequest) -> LoadSummary:
     """Drive the URL and return the figures. Raises BadInputError for a request that cannot be carried out."""
     address, payload = _target(request.url)
     _require_sense(request)
-    shots = _shots(request, payload)
+    schedule = _schedule(request, payload)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(scratch_folder()))
         server = stack.enter_context(contextlib.closing(ForkServer(preload=("harness.engines.native",))))
-        job = _job(request, address, shots)
-        pending = PendingLoad(job, "native", folder, server, usable_cores()[:1])
+        job = _job(request, address, payload, schedule)
+        pending = ForkedLoad(job, folder, server, usable_cores()[:1])
         result = pending.wait(request.timeout_s + 30)
     return _summary(request, job, result)
 
@@ -143,21 +142,22 @@ def _require_sense(request: LoadRequest) -> None:
         raise BadInputError(f"{request.connections} connections are too many: {problem}")
 
 
-def _shots(request: LoadRequest, payload: bytes) -> list[Shot]:
+def _schedule(request: LoadRequest, payload: bytes) -> Schedule:
     if request.closed:
-        return [Shot(0, 0, payload, _SUCCESS)] * int(request.duration_s * _CLOSED_MOST_PER_S)
+        return Schedule.of([])
     rng = random.Random(request.seed)
     arrivals = draw_schedule({"": 1.0}, request.rate_per_s, request.duration_s, request.arrivals, rng)
-    return [Shot(arrival.at_ns, 0, payload, _SUCCESS) for arrival in arrivals]
+    return Schedule.repeating((arrival.at_ns for arrival in arrivals), Request(0, payload, _SUCCESS))
 
 
-def _job(request: LoadRequest, address: tuple[str, int], shots: list[Shot]) -> Job:
+def _job(request: LoadRequest, address: tuple[str, int], payload: bytes, schedule: Schedule) -> Job:
     end_ns = int(request.duration_s * 1e9)
-    closed = ClosedLoop(shots, request.connections, 0, end_ns) if request.closed else None
+    again = [Request(0, payload, _SUCCESS)]
+    closed = ClosedLoop(again, request.connections, 0, end_ns, repeat=True) if request.closed else None
     return Job(
         targets=[address],
-        shots=[] if request.closed else shots,
-        t0_ns=time.monotonic_ns() + _LEAD_NS + 1000 * len(shots) * (not request.closed),
+        schedule=schedule,
+        t0_ns=time.monotonic_ns() + _LEAD_NS + 1000 * len(schedule),
         timeout_ns=int(request.timeout_s * 1e9),
         max_in_flight=request.connections,
         closed=closed,
@@ -167,7 +167,7 @@ def _job(request: LoadRequest, address: tuple[str, int], shots: list[Shot]) -> J
 
 def _summary(request: LoadRequest, job: Job, result: LoadResult) -> LoadSummary:
     rows = result.closed if request.closed else result.open
-    intended = rows.sent_ns if request.closed else [shot.at_ns for shot in job.shots]
+    intended = rows.sent_ns if request.closed else job.schedule.at_ns
     counts = {code: rows.outcome.count(code) for code in (OK, ERROR, TIMEOUT, DROPPED)}
     planned = len(rows.outcome)
     last_ns = max((done for done in rows.done_ns if done >= 0), default=0)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.cpu import pin, usable_cores
+from harness.engines import ENGINES, Crew, CrewPlan
 from harness.environment import describe_host, require_file_handles
 from harness.errors import BadInputError, HarnessError
 from harness.forkserver import ForkServer
@@ -61,6 +62,7 @@ class RunRequest:
     clock_scale: float = 1.0
     faults: tuple[str, ...] = ()
     engine: str = "native"
+    workers: int = 1  # processes of the load engine, for engines that have several
     seed: int = 1
     out: Path = Path("runs")
 
@@ -86,7 +88,8 @@ def run(
     """
     observer = observer or Silent()
     started = now()
-    if problem := GATEWAYS[request.gateway].missing() or require_file_handles(FILES_NEEDED):
+    engine = ENGINES[request.engine]
+    if problem := GATEWAYS[request.gateway].missing() or engine.missing() or require_file_handles(FILES_NEEDED):
         raise HarnessError(problem)
     scenario = _restrict(request.scenario, request.flows)
     generator_cores, platform_cores = split_cores(usable_cores())
@@ -97,7 +100,8 @@ def run(
         environment = describe_host(generator_cores, platform_cores)
         server = stack.enter_context(contextlib.closing(ForkServer(cores=platform_cores)))
         watchdogs = start_watchdogs(platform_cores, scratch, server)
-        settings = _pilot_settings(request, scenario, scratch, (generator_cores, platform_cores), watchdogs)
+        crew = stack.enter_context(engine.start(CrewPlan(server, generator_cores, scratch, request.workers)))
+        settings = _pilot_settings(request, scenario, scratch, platform_cores, crew, watchdogs)
         settings, reason = _find_rate(request, settings, server, observer)
         trials = plan_trials(
             request.modes,
@@ -204,10 +208,10 @@ def _pilot_settings(
     request: RunRequest,
     scenario: Scenario,
     scratch: Path,
-    cores: tuple[list[int], list[int]],
+    platform_cores: list[int],
+    crew: Crew,
     watchdogs: list[Path],
 ) -> TrialSettings:
-    generator_cores, platform_cores = cores
     names = [*scenario.components]
     ports = dict(zip(names, free_ports(len(names), random.Random()), strict=True))
     spec = PlatformSpec(
@@ -234,8 +238,7 @@ def _pilot_settings(
         saturation_shots=shots,
         connections=scenario.load.connections,
         timeout_ms=scenario.load.timeout_ms,
-        engine=request.engine,
-        generator_cores=generator_cores,
+        crew=crew,
         scratch=scratch,
         seed=request.seed,
         watchdogs=watchdogs,
@@ -309,7 +312,7 @@ def _plan(
             "arrivals": settings.spec.scenario.load.arrivals,
             "gateway_version": GATEWAYS[request.gateway].version(),
             "gateway_workers": 1,
-            "generator_cores": settings.generator_cores,
+            **settings.crew.describe(),
             "platform_cores": settings.spec.cores,
             "learners": settings.learners,
             "stores_on": "memory" if settings.scratch.is_relative_to(SHARED_MEMORY) else "disk",

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.control import RESERVED, ControlPlane, Sweeps, plan_sweeps
-from harness.engines.job import ClosedLoop, Job, LoadResult, Mark, Shot
+from harness.engines import Crew
+from harness.engines.job import Job, LoadResult, Mark
 from harness.errors import HarnessError
 from harness.forkserver import ForkServer
-from harness.load import PendingLoad, Renderer
+from harness.load import Renderer
 from harness.platform import Platform, PlatformComponent, PlatformSpec
 from harness.profiles import Profile
 from harness.samples import Observation, call_columns, sample_columns
@@ -50,8 +51,7 @@ class TrialSettings:
     saturation_shots: int
     connections: int
     timeout_ms: float
-    engine: str
-    generator_cores: list[int]
+    crew: Crew
     scratch: Path
     seed: int
     watchdogs: list[Path]
@@ -129,7 +129,7 @@ def measure_saturation(mode: str, settings: TrialSettings, server: ForkServer) -
         with Platform(replace(settings.spec, mode=mode), folder, server) as platform:
             ControlPlane(platform, settings.book, settings.learners).smoke()
             job = _job(script, settings, platform)
-            result = PendingLoad(job, settings.engine, folder, server, settings.generator_cores).wait(30)
+            result = settings.crew.submit(job, folder).wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     window = settle(timeline, [], result.closed_end_ns)[0]
@@ -166,15 +166,13 @@ def _closed_arrivals(settings: TrialSettings, first_learner: int, rng: random.Ra
 
 def _job(script: _Script, settings: TrialSettings, platform: Platform) -> Job:
     render = Renderer(settings.book, platform.spec)
-    shots: list[Shot] = [render.shot(arrival) for arrival in script.outside]
-    closed: ClosedLoop | None = render.closed_loop(script.closed, settings.connections, script.timeline)
     return Job(
         targets=render.targets,
-        shots=shots,
+        schedule=render.schedule(script.outside),
         t0_ns=time.monotonic_ns() + _LEAD_NS,
         timeout_ns=int(settings.timeout_ms * 1e6),
         max_in_flight=settings.max_in_flight,
-        closed=closed,
+        closed=render.closed_loop(script.closed, settings.connections, script.timeline),
         marks_ns=script.timeline.edges_ns,
         watched=dict(platform.pids),
     )
@@ -187,7 +185,7 @@ def _drive(trial: PlannedTrial, script: _Script, settings: TrialSettings, contro
     probes = [] if trial.fault else control.probe()
     job = _job(script, settings, platform)
     sweeps = plan_sweeps({flow.name: flow for flow in platform.spec.scenario.flows}, script.inside, job.t0_ns)
-    pending = PendingLoad(job, settings.engine, platform.folder, platform.server, settings.generator_cores)
+    pending = settings.crew.submit(job, platform.folder)
     control.schedule(sweeps)
     events = _inject_and_lift(trial.fault, platform, timeline, job.t0_ns) if trial.fault else []
     result = pending.wait(settings.timeout_ms / 1e3 + 10)

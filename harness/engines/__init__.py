@@ -1,8 +1,10 @@
-"""Load engines. A new one is one new file and one line in ENGINES: where the function that carries out a Job stands.
+"""Load engines. A new one is one new file and one line in ENGINES."""
 
-An engine is named, not imported: it runs in a process of its own, forked by the fork server.
-"""
+from harness.engines import forked
+from harness.engines.engine import Crew, CrewPlan, Engine, Pending
 
-ENGINES: dict[str, str] = {
-    "native": "harness.engines.native:run_job",
+ENGINES: dict[str, Engine] = {
+    "native": forked.ENGINE,
 }
+
+__all__ = ["ENGINES", "Crew", "CrewPlan", "Engine", "Pending"]

@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import os
 import pickle
 import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gateway_proxy.http1 import ProtocolError, ResponseParser
 from harness.cpu import process_cpu_ns
-from harness.engines.job import ERROR, OK, TIMEOUT, Job, LoadResult, Mark, Rows, Shot
+from harness.engines.board import BOARD_BYTES, open_board, write_board
+from harness.engines.job import DROPPED, ERROR, OK, TIMEOUT, Job, LoadResult, Mark, Request, Rows
 
 _READ, _WRITE = 1, 4  # EPOLLIN and EPOLLOUT, POLLIN and POLLOUT alike
 _SPIN_NS = 2_000_000
 _NEVER = 1 << 62
+_BOARD_NS = 100_000_000
 # More than 128 KiB would make the allocator map and unmap pages for every read: three times the system time.
 _RECEIVE_BYTES = 16_384
 
@@ -152,7 +155,9 @@ class _Connection:
         engine, row, status = self.engine, self.row, self.parser.status
         self.rows.done_ns[row] = engine.clock() - engine.t0_ns
         self.rows.status[row] = status
-        self.rows.outcome[row] = OK if status in self.accepts else ERROR
+        outcome = OK if status in self.accepts else ERROR
+        self.rows.outcome[row] = outcome
+        engine.ended[outcome] += 1
         self.row = -1
         # A refusal may come before the request was sent whole; the rest of it would be garbage to the next answer.
         if self.parser.keep_alive and self.pending is None:
@@ -167,6 +172,7 @@ class _Connection:
         self.close()
         if row >= 0:
             self.rows.outcome[row] = outcome
+            self.engine.ended[outcome] += 1
             if outcome == ERROR:
                 self.rows.done_ns[row] = self.engine.clock() - self.engine.t0_ns
             self.engine.finished(self.rows)
@@ -174,6 +180,12 @@ class _Connection:
     def close(self) -> None:
         if self.engine.connections.pop(self.fd, None) is not None:
             self.sock.close()  # also leaves the poller (epoll forgets closed descriptors)
+
+
+def _closed_requests(job: Job) -> Iterator[Request]:
+    if job.closed is None:
+        return iter(())
+    return itertools.cycle(job.closed.requests) if job.closed.repeat else iter(job.closed.requests)
 
 
 class Engine:
@@ -186,16 +198,19 @@ class Engine:
         self.poller = _new_poller()
         self.connections: dict[int, _Connection] = {}
         self.idle: list[list[_Connection]] = [[] for _ in job.targets]
-        self.open_rows = Rows.blank(len(job.shots))
+        self.open_rows = Rows.blank(len(job.schedule))
         self.closed_rows = Rows.blank(0)
         self.deadlines: deque[tuple[int, _Connection, Rows, int]] = deque()
         self.in_flight = 0
-        self.capped = 0
+        self.sent = 0
+        self.ended = [0, 0, 0, 0]  # by outcome
         self.opened = 0
         self.idle_ns = 0
         self.marks: list[Mark] = []
         self.free_slots = 0  # closed loop: completions that have not been answered by a new request yet
-        self.shots_left = iter(job.closed.shots if job.closed else ())
+        self.requests_left = _closed_requests(job)
+        self.board = open_board(job.board) if job.board else bytearray(BOARD_BYTES)
+        self.board_due_ns = 0 if job.board else _NEVER
         self.closed_open = False
         self.refilling = False
         self.closed_end_ns = -1
@@ -207,6 +222,7 @@ class Engine:
         self._open_loop()
         self._closed_loop()
         self._wait_for_marks()
+        self._show(self.clock())
         wall = self.clock() - started
         for connection in list(self.connections.values()):
             connection.close()
@@ -216,7 +232,7 @@ class Engine:
             marks=self.marks,
             busy_share=1 - self.idle_ns / wall if wall else 0.0,
             late_start_ns=max(0, started - self.t0_ns),
-            capped=self.capped,
+            capped=self.ended[DROPPED],
             closed_end_ns=self.closed_end_ns,
             connections_opened=self.opened,
         )
@@ -224,21 +240,23 @@ class Engine:
     # -- the open loop -----------------------------------------------------------------------------------------
 
     def _open_loop(self) -> None:
-        shots, clock, t0 = self.job.shots, self.clock, self.t0_ns
-        due = [shot.at_ns + t0 for shot in shots]
-        count, row = len(shots), 0
+        schedule, clock, t0 = self.job.schedule, self.clock, self.t0_ns
+        at_ns, which, requests = schedule.at_ns, schedule.which, schedule.requests
+        count, row = len(schedule), 0
+        due = at_ns[0] + t0 if count else _NEVER
         while row < count or self.in_flight:
             now = clock()
-            while row < count and due[row] <= now:
-                self._launch_open(shots[row], row)
+            while due <= now:
+                self._launch_open(requests[which[row]], row)
                 row += 1
-            self._turn(due[row] if row < count else _NEVER)
+                due = at_ns[row] + t0 if row < count else _NEVER
+            self._turn(due)
 
-    def _launch_open(self, shot: Shot, row: int) -> None:
+    def _launch_open(self, request: Request, row: int) -> None:
         if self.in_flight >= self.job.max_in_flight:
-            self.capped += 1  # the row stays DROPPED; a cap that was hit makes the window invalid
+            self.ended[DROPPED] += 1  # the row stays DROPPED; a cap that was hit makes the window invalid
             return
-        self._launch(shot, self.open_rows, row)
+        self._launch(request, self.open_rows, row)
 
     # -- the closed loop ---------------------------------------------------------------------------------------
 
@@ -266,8 +284,8 @@ class Engine:
         self.refilling = False
 
     def _launch_closed(self) -> None:
-        shot = next(self.shots_left, None)
-        if shot is None:
+        request = next(self.requests_left, None)
+        if request is None:
             self._stop_closed()
             return
         self.free_slots -= 1
@@ -279,7 +297,7 @@ class Engine:
             (rows.outcome, ERROR),
         ):
             column.append(blank)
-        self._launch(shot, rows, len(rows.sent_ns) - 1)
+        self._launch(request, rows, len(rows.sent_ns) - 1)
 
     def _stop_closed(self) -> None:
         self.closed_open = False
@@ -287,8 +305,8 @@ class Engine:
 
     # -- both --------------------------------------------------------------------------------------------------
 
-    def _launch(self, shot: Shot, rows: Rows, row: int) -> None:
-        idle = self.idle[shot.target]
+    def _launch(self, request: Request, rows: Rows, row: int) -> None:
+        idle = self.idle[request.target]
         connection = idle.pop() if idle else None
         while connection is not None and connection.fd not in self.connections:  # closed by its peer while idle
             connection = idle.pop() if idle else None
@@ -296,11 +314,12 @@ class Engine:
         rows.sent_ns[row] = now - self.t0_ns
         rows.outcome[row] = ERROR
         self.in_flight += 1
+        self.sent += 1
         if connection is None:
-            connection = self._connect(shot.target)
-        connection.row, connection.rows, connection.accepts = row, rows, shot.accepts
+            connection = self._connect(request.target)
+        connection.row, connection.rows, connection.accepts = row, rows, request.accepts
         self.deadlines.append((now + self.job.timeout_ns, connection, rows, row))
-        connection.send(shot.payload)
+        connection.send(request.payload)
 
     def _connect(self, target: int) -> _Connection:
         connection = _Connection(self, target)
@@ -336,6 +355,8 @@ class Engine:
         self._expire(after)
         if self._next_mark() <= after:
             self._mark(after)
+        if self.board_due_ns <= after:
+            self._show(after)
 
     def _expire(self, now: int) -> None:
         deadlines = self.deadlines
@@ -360,6 +381,10 @@ class Engine:
             except ProcessLookupError:
                 continue
         self.marks.append(Mark(now - self.t0_ns, clocks))
+
+    def _show(self, now: int) -> None:
+        self.board_due_ns = now + _BOARD_NS
+        write_board(self.board, (now - self.t0_ns, self.sent, *self.ended, self.in_flight))
 
     def _wait_for_marks(self) -> None:
         while self._next_mark() < _NEVER:

@@ -20,19 +20,18 @@ from tests.bench import rig
 
 CONNECTIONS = 32
 SERVER = 'server {{ listen 127.0.0.1:{port} backlog=1024; location / {{ return 200 "{body}"; }} }}\n'
-MOST_PER_S = 200_000  # so many requests a second are rendered beforehand; no engine here reaches it
 
 
 def _drive(port: int, seconds: float, core: int, answer: multiprocessing.Queue[tuple[int, int, float]]) -> None:
     """Run the engine in this process; put how many were answered, how many failed, and the time it took."""
     from gateway_proxy.http1 import render_request
-    from harness.engines.job import OK, ClosedLoop, Job, Shot
+    from harness.engines.job import OK, ClosedLoop, Job, Request, Schedule
     from harness.engines.native import Engine
 
     os.sched_setaffinity(0, [core])
-    shot = Shot(0, 0, render_request("GET", "/", f"127.0.0.1:{port}"), frozenset({200}))
-    closed = ClosedLoop([shot] * int(MOST_PER_S * seconds), CONNECTIONS, 0, int(seconds * 1e9))
-    job = Job([("127.0.0.1", port)], [], time.monotonic_ns(), int(5e9), 4096, closed)
+    request = Request(0, render_request("GET", "/", f"127.0.0.1:{port}"), frozenset({200}))
+    closed = ClosedLoop([request], CONNECTIONS, 0, int(seconds * 1e9), repeat=True)
+    job = Job([("127.0.0.1", port)], Schedule.of([]), time.monotonic_ns(), int(5e9), 4096, closed)
     result = Engine(job).run()
     outcomes = result.closed.outcome
     answered = outcomes.count(OK)
