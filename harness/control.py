@@ -58,7 +58,7 @@ class ControlPlane:
         self.platform = platform
         self.book = book
         self.first_reserved = learners - RESERVED
-        self.smoke_entries: dict[str, list[tuple[int, int]]] = {}
+        self.past_entries: dict[str, list[tuple[int, int]]] = {}
 
     def smoke(self) -> None:
         """Drive every flow once and look at what it left. Raises SmokeError naming the flow."""
@@ -69,17 +69,22 @@ class ControlPlane:
         return asyncio.run(self._probe())
 
     def schedule(self, sweeps: Sweeps) -> None:
-        """Give the services their sweeps; the smoke pass's past ones stay in front, so that numbers go on."""
-        for service in {*sweeps.entries, *self.smoke_entries}:
+        """Give the services their sweeps; past ones stay in front, so that numbers go on."""
+        for service in {*sweeps.entries, *self.past_entries}:
             self._write(service, sweeps.entries.get(service, []))
         asyncio.run(self._announce(list(sweeps.entries)))
 
+    def keep(self, sweeps: Sweeps) -> None:
+        """Put sweeps that are over in front of whatever is scheduled next, so that numbers go on."""
+        for service, entries in sweeps.entries.items():
+            self.past_entries.setdefault(service, []).extend(entries)
+
     def offset(self, service: str) -> int:
         """Return the number that the first scheduled sweep of this service has in its log."""
-        return len(self.smoke_entries.get(service, []))
+        return len(self.past_entries.get(service, []))
 
     def _write(self, service: str, entries: list[tuple[int, int]]) -> None:
-        write_schedule(self._schedule_path(service), self.smoke_entries.get(service, []) + entries)
+        write_schedule(self._schedule_path(service), self.past_entries.get(service, []) + entries)
 
     def _schedule_path(self, service: str) -> Path:
         return self.platform.folder / f"{service}.schedule"
@@ -111,10 +116,10 @@ class ControlPlane:
     async def _smoke_internal(self, planned: Sequence[tuple[Flow, int]]) -> None:
         soon = time.monotonic_ns() + 5_000_000
         for flow, index in planned:
-            self.smoke_entries.setdefault(flow.service, []).append((soon, index))
-        for service in self.smoke_entries:
+            self.past_entries.setdefault(flow.service, []).append((soon, index))
+        for service in self.past_entries:
             self._write(service, [])
-        await self._announce(list(self.smoke_entries))
+        await self._announce(list(self.past_entries))
         for flow, _ in planned:
             await self._await_sweep(flow)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from results.record import PlannedTrial
+from results.record import MIX, PlannedTrial
 
 NULL_CONTROL = "direct-null"
 
@@ -47,8 +48,30 @@ def _zigzag(count: int) -> list[int]:
     return steps
 
 
+@dataclass(frozen=True)
+class SearchPlan:
+    """Capacity searches: of the mix in the first `blocks`, with or without the null control, and of these flows."""
+
+    blocks: int = 0
+    null: bool = True
+    flows: tuple[str, ...] = ()
+    flow_blocks: int = 0
+
+    def of_block(self, block: int, modes: Sequence[str]) -> list[tuple[str, str]]:
+        """Return (arm, what is searched for) of one block."""
+        arms = arms_of(modes) if self.null else list(modes)
+        mix = [(arm, MIX) for arm in arms] if block < self.blocks else []
+        flows = [(mode, flow) for flow in self.flows for mode in modes] if block < self.flow_blocks else []
+        return mix + flows
+
+
 def plan_trials(
-    modes: Sequence[str], faults: Sequence[str], steady_blocks: int, fault_blocks: int, rng: random.Random
+    modes: Sequence[str],
+    faults: Sequence[str],
+    steady_blocks: int,
+    fault_blocks: int,
+    rng: random.Random,
+    searches: SearchPlan = SearchPlan(),
 ) -> list[PlannedTrial]:
     """Return all trials in the order in which they run; every block holds the controls of its own faults."""
     trials: list[PlannedTrial] = []
@@ -58,4 +81,8 @@ def plan_trials(
         rng.shuffle(injected)
         for arm, fault in steady + injected:
             trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), fault))
+        searched = searches.of_block(block, modes)
+        rng.shuffle(searched)
+        for arm, what in searched:
+            trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), search=what))
     return trials

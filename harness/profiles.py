@@ -4,8 +4,28 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class SearchProfile:
+    """The capacity search: of what unless a run says otherwise (none, mix, flows), in how many blocks, how finely.
+
+    `null`: whether the null control is searched as well. `votes`: windows that must agree about a rate.
+    """
+
+    what: str
+    blocks: int
+    null: bool
+    flow_blocks: int
+    window_s: float  # at least
+    precision: float
+    votes: int
+    most_windows: int
+
+
+@dataclass(frozen=True)
 class Profile:
-    """Blocks and windows. A steady trial: warmup, open, saturation. A fault trial: warmup, before, fault, after."""
+    """Blocks and windows. A steady trial: warmup, open, and saturation in the first `saturation_blocks` blocks.
+
+    A fault trial: warmup, before, fault, after.
+    """
 
     name: str
     steady_blocks: int  # a multiple of four, so that the order of the four arms balances
@@ -18,10 +38,44 @@ class Profile:
     fault_s: float
     after_s: float
     pilot_s: float
+    saturation_blocks: int
+    search: SearchProfile
 
 
 PROFILES: dict[str, Profile] = {
-    "quick": Profile("quick", 8, 2, 0.15, 0.7, 0.35, 0.1, 0.15, 0.5, 0.35, 0.8),
-    "standard": Profile("standard", 12, 4, 1.0, 5.0, 2.0, 0.5, 0.5, 2.0, 2.0, 1.0),
-    "thorough": Profile("thorough", 24, 8, 2.0, 12.0, 4.0, 1.0, 1.0, 5.0, 5.0, 2.0),
+    "quick": Profile(
+        "quick",
+        8,
+        2,
+        0.15,
+        0.7,
+        0.35,
+        0.1,
+        0.15,
+        0.5,
+        0.35,
+        0.6,
+        4,
+        SearchProfile("mix", 3, False, 2, 0.4, 0.08, 1, 12),
+    ),
+    "standard": Profile(
+        "standard",
+        12,
+        4,
+        1.0,
+        5.0,
+        2.0,
+        0.5,
+        0.5,
+        2.0,
+        2.0,
+        1.0,
+        12,
+        SearchProfile("mix", 8, True, 2, 1.0, 0.05, 2, 20),
+    ),
+    "thorough": Profile(
+        "thorough",
+        *(24, 8, 2.0, 12.0, 4.0, 1.0, 1.0, 5.0, 5.0, 2.0, 24),
+        SearchProfile("flows", 12, True, 3, 2.0, 0.03, 2, 24),
+    ),
 }

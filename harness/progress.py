@@ -55,7 +55,8 @@ class ProgressBars:
 
     def starting(self, trial: PlannedTrial) -> None:
         """Show the trial that begins."""
-        what = f"block {trial.block + 1}: {trial.arm}" + (f", {trial.fault}" if trial.fault else "")
+        about = trial.fault or (f"capacity of {trial.search}" if trial.search else "")
+        what = f"block {trial.block + 1}: {trial.arm}" + (f", {about}" if about else "")
         if self._task is not None:
             self._bar.update(self._task, description=f"{what:<42}")
         if trial.block != self._block:

@@ -9,7 +9,7 @@ import random
 import secrets
 import shutil
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +21,14 @@ from harness.errors import BadInputError, HarnessError
 from harness.forkserver import ForkServer
 from harness.gateways import GATEWAYS
 from harness.observer import Observer, Silent
-from harness.planning import plan_trials
+from harness.planning import SearchPlan, plan_trials
 from harness.platform import PlatformSpec
 from harness.ports import free_ports
 from harness.profiles import PROFILES, Profile
 from harness.scratch import SHARED_MEMORY, scratch_folder
+from harness.searchtrial import run_search, search_arrivals
 from harness.trial import (
+    TrialOutcome,
     TrialSettings,
     failed_trial,
     learners_needed,
@@ -35,9 +37,10 @@ from harness.trial import (
 )
 from harness.trialdoubts import CORE_STALLED
 from harness.watchdog import start_watchdogs
-from results.record import Plan, PlannedTrial, RecordWriter
+from results.record import MIX, Plan, PlannedTrial, RecordWriter
 from scenarios.model import Scenario
 from scenarios.modes import MODES
+from scenarios.objective import Objective
 from stub_services.requests import RequestBook
 from stub_services.stores import build_template
 
@@ -45,6 +48,9 @@ _PILOT_SHOTS_PER_S = 12_000
 _SHOTS_MARGIN = 1.6  # of what the pilot's throughput would use up in the closed loop
 _RERUN_SHARE = 0.1  # of the planned trials may be run again because the host stood still
 _GIVE_UP_AFTER = 3  # failed trials in a row
+_FIRST_SHARE = 0.6  # of the pilot's throughput: where the first search of an arm begins
+_FIRST_STEP = 1.25
+_MOST_LEARNERS = 120_000
 FILES_NEEDED = 8192
 
 
@@ -65,6 +71,9 @@ class RunRequest:
     workers: int = 1  # processes of the load engine, for engines that have several
     seed: int = 1
     out: Path = Path("runs")
+    capacity: str = ""  # searched for: none, mix, flows (and the mix); empty: as the profile has it
+    objective_p99_ms: float | None = None  # in place of the scenario's
+    objective_error_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,13 +111,14 @@ def run(
         watchdogs = start_watchdogs(platform_cores, scratch, server)
         crew = stack.enter_context(engine.start(CrewPlan(server, generator_cores, scratch, request.workers)))
         settings = _pilot_settings(request, scenario, scratch, platform_cores, crew, watchdogs)
-        settings, reason = _find_rate(request, settings, server, observer)
+        settings, pilot, reason = _find_rate(request, settings, server, observer)
         trials = plan_trials(
             request.modes,
             request.faults,
             request.profile.steady_blocks,
             request.profile.fault_blocks if request.faults else 0,
             random.Random(f"{request.seed}:plan"),
+            _searches(request, scenario),
         )
         run_dir = _new_run_dir(request, started)
         plan = _plan(request, settings, run_dir, started, trials, reason)
@@ -116,13 +126,54 @@ def run(
         writer.begin(plan, environment)
         observer.planned(len(trials))
         yield RunOutcome(run_dir, len(trials), 0)
-        yield from _run_trials(trials, settings, server, writer, observer)
+        yield from _run_trials(trials, _Runner(settings, server, pilot), writer, observer)
+
+
+class _Runner:
+    """Runs trials of either kind, and remembers where the last search of an arm ended, for the next to start there."""
+
+    def __init__(self, settings: TrialSettings, server: ForkServer, pilot: Mapping[str, float]) -> None:
+        self.settings = settings
+        self.server = server
+        self.pilot = pilot  # mode -> closed-loop throughput
+        self.carried: dict[tuple[str, str], float] = {}
+
+    def run(self, trial: PlannedTrial) -> TrialOutcome:
+        """Run one trial. Raises HarnessError when the platform or the engine does not come up."""
+        if not trial.search:
+            return run_trial(trial, self.settings, self.server)
+        where = (trial.mode, trial.search)
+        start, step = self._first_rate(where)
+        outcome, carried = run_search(trial, self.settings, self.server, start, step)
+        if carried is not None:
+            self.carried[where] = carried
+        return outcome
+
+    def _first_rate(self, where: tuple[str, str]) -> tuple[float, float]:
+        """Return the rate to begin with and the factor of the first move."""
+        if where in self.carried:
+            return self.carried[where], 1 + self.settings.profile.search.precision
+        mode, _ = where
+        return self.carried.get((mode, MIX), _FIRST_SHARE * self.pilot[mode]), _FIRST_STEP
+
+
+def _searches(request: RunRequest, scenario: Scenario) -> SearchPlan:
+    profile, wanted = request.profile.search, request.capacity or request.profile.search.what
+    if wanted == "none":
+        return SearchPlan()
+    flows = tuple(flow.name for flow in scenario.flows) if wanted == "flows" else ()
+    return SearchPlan(profile.blocks, profile.null, flows, profile.flow_blocks)
+
+
+def _objective(request: RunRequest, scenario: Scenario) -> Objective:
+    objective = scenario.load.objective_for(request.work)
+    changed = {"p99_ms": request.objective_p99_ms, "error_share": request.objective_error_share}
+    return objective.model_copy(update={name: value for name, value in changed.items() if value is not None})
 
 
 def _run_trials(
     trials: Sequence[PlannedTrial],
-    settings: TrialSettings,
-    server: ForkServer,
+    runner: _Runner,
     writer: RecordWriter,
     observer: Observer,
 ) -> Iterator[RunOutcome]:
@@ -135,7 +186,7 @@ def _run_trials(
         number += 1
         observer.starting(trial)
         try:
-            outcome = run_trial(trial, settings, server)
+            outcome = runner.run(trial)
             failed_in_a_row = 0
         except HarnessError as problem:
             failed_in_a_row += 1
@@ -242,6 +293,7 @@ def _pilot_settings(
         scratch=scratch,
         seed=request.seed,
         watchdogs=watchdogs,
+        objective=_objective(request, scenario),
     )
     return _with_learners(settings, learners_needed(0, request.profile, shots))
 
@@ -256,8 +308,8 @@ def _with_learners(settings: TrialSettings, learners: int) -> TrialSettings:
 
 def _find_rate(
     request: RunRequest, settings: TrialSettings, server: ForkServer, observer: Observer
-) -> tuple[TrialSettings, str]:
-    """Return the settings with the offered rate, and the sentence that says how it was found."""
+) -> tuple[TrialSettings, dict[str, float], str]:
+    """Return the settings with the offered rate, the pilot's throughputs, and how the rate was found in words."""
     load = settings.spec.scenario.load
     throughput: dict[str, float] = {}
     for mode in request.modes:
@@ -277,7 +329,10 @@ def _find_rate(
     shots = int(max(throughput.values()) * _SHOTS_MARGIN * (request.profile.saturation_s + 0.1))
     observer.preparing("seeding the stores")
     settings = replace(settings, rate_per_s=rate, saturation_shots=shots)
-    return _with_learners(settings, learners_needed(rate, request.profile, shots)), reason
+    searching = (request.capacity or request.profile.search.what) != "none"
+    searched = min(_MOST_LEARNERS, search_arrivals(max(throughput.values()), settings)) if searching else 0
+    settings = _with_learners(settings, learners_needed(rate, request.profile, shots, searched))
+    return settings, throughput, reason
 
 
 def _plan(
@@ -308,6 +363,7 @@ def _plan(
         settings={
             **asdict(request.profile),
             "connections": settings.connections,
+            "objective": settings.objective.model_dump(),
             "timeout_ms": settings.timeout_ms,
             "arrivals": settings.spec.scenario.load.arrivals,
             "gateway_version": GATEWAYS[request.gateway].version(),

@@ -33,8 +33,8 @@ class Timeline:
         return sorted({edge for window in self.windows for edge in (window.start_ns, window.end_ns)})
 
 
-def steady_timeline(profile: Profile) -> Timeline:
-    """Return the windows of a trial without a fault: warmup, open, saturation."""
+def steady_timeline(profile: Profile, *, saturation: bool = True) -> Timeline:
+    """Return the windows of a trial without a fault: warmup, open and perhaps saturation."""
     open_start = _ns(profile.warmup_s)
     open_end = open_start + _ns(profile.open_s)
     closed_start = open_end + _ns(_DRAIN_S)
@@ -42,8 +42,10 @@ def steady_timeline(profile: Profile) -> Timeline:
     windows = [
         Window("warmup", 0, open_start),
         Window("open", open_start, open_end),
-        Window("saturation", window_start, window_start + _ns(profile.saturation_s)),
     ]
+    if not saturation:
+        return Timeline(windows, open_end)
+    windows.append(Window("saturation", window_start, window_start + _ns(profile.saturation_s)))
     return Timeline(windows, open_end, closed_start_ns=closed_start)
 
 

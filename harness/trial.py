@@ -29,10 +29,11 @@ from harness.trialdoubts import fault_doubts, load_doubts, stall_doubts
 from harness.watchdog import read_stalls
 from results.record import Event, PlannedTrial, Probe, TrialRecord, Window
 from scenarios.faults import FAULTS
+from scenarios.objective import Objective
 from stub_services.calllog import read_calls, read_events
 from stub_services.effects import read_effects
 from stub_services.requests import RequestBook
-from stub_services.sweeps import read_sweeps
+from stub_services.sweeps import SweepRow, read_sweeps
 
 _LEAD_NS = 60_000_000  # from writing the job to the first arrival; the engine says if it was not up by then
 _FAULT_PATIENCE_S = 2.0
@@ -55,6 +56,7 @@ class TrialSettings:
     scratch: Path
     seed: int
     watchdogs: list[Path]
+    objective: Objective
     max_in_flight: int = 4096
 
 
@@ -109,11 +111,12 @@ def failed_trial(trial: PlannedTrial, error: str) -> TrialOutcome:
     return TrialOutcome(TrialRecord(trial, "failed", error=error), sample_columns(nothing), call_columns([], []))
 
 
-def learners_needed(rate_per_s: float, profile: Profile, saturation_shots: int) -> int:
+def learners_needed(rate_per_s: float, profile: Profile, saturation_shots: int, search_arrivals: int = 0) -> int:
     """Return how many learners a trial of this profile can use up at this rate, with room for a lucky draw."""
     longest_ns = max(steady_timeline(profile).open_end_ns, fault_timeline(profile).open_end_ns)
     expected = rate_per_s * longest_ns / 1e9
-    return int(expected + 6 * expected**0.5 + saturation_shots + RESERVED + 16)
+    steady = int(expected + 6 * expected**0.5 + saturation_shots)
+    return max(steady, search_arrivals) + RESERVED + 16
 
 
 def measure_saturation(mode: str, settings: TrialSettings, server: ForkServer) -> float:
@@ -147,7 +150,10 @@ def _best_throughput(done_ns: Sequence[int], window: Window, stretches: int = 4)
 def _write_script(trial: PlannedTrial, settings: TrialSettings) -> _Script:
     rng = random.Random(f"{settings.seed}:schedule:{trial.block}")
     scenario = settings.spec.scenario
-    timeline = fault_timeline(settings.profile) if trial.fault else steady_timeline(settings.profile)
+    saturation = trial.block < settings.profile.saturation_blocks and not trial.fault
+    timeline = (
+        fault_timeline(settings.profile) if trial.fault else steady_timeline(settings.profile, saturation=saturation)
+    )
     weights = {flow.name: flow.weight for flow in scenario.flows}
     arrivals = draw_schedule(weights, settings.rate_per_s, timeline.open_end_ns / 1e9, scenario.load.arrivals, rng)
     external = {flow.name for flow in scenario.flows if flow.origin == "external"}
@@ -155,7 +161,7 @@ def _write_script(trial: PlannedTrial, settings: TrialSettings) -> _Script:
         timeline,
         outside=[arrival for arrival in arrivals if arrival.flow in external],
         inside=[arrival for arrival in arrivals if arrival.flow not in external],
-        closed=[] if trial.fault else _closed_arrivals(settings, len(arrivals), rng),
+        closed=_closed_arrivals(settings, len(arrivals), rng) if saturation else [],
     )
 
 
@@ -189,11 +195,16 @@ def _drive(trial: PlannedTrial, script: _Script, settings: TrialSettings, contro
     control.schedule(sweeps)
     events = _inject_and_lift(trial.fault, platform, timeline, job.t0_ns) if trial.fault else []
     result = pending.wait(settings.timeout_ms / 1e3 + 10)
-    _await_sweeps(platform, sweeps, control)
+    await_sweeps(platform, sweeps, control)
+    require_alive(platform)
+    return _Seen(job.t0_ns, sweeps, result, events, probes, platform.ready_s)
+
+
+def require_alive(platform: Platform) -> None:
+    """Raise HarnessError when a component's process has ended by itself."""
     unexpected = [f"{name} ended with code {code}" for name, code in platform.died()]
     if unexpected:
         raise HarnessError(f"a component died without being asked to: {'; '.join(unexpected)}")
-    return _Seen(job.t0_ns, sweeps, result, events, probes, platform.ready_s)
 
 
 def _inject_and_lift(fault_text: str, platform: Platform, timeline: Timeline, t0_ns: int) -> list[Event]:
@@ -231,7 +242,7 @@ def _observe(condition: Callable[[], bool]) -> bool:
     return True
 
 
-def _await_sweeps(platform: Platform, sweeps: Sweeps, control: ControlPlane) -> None:
+def await_sweeps(platform: Platform, sweeps: Sweeps, control: ControlPlane) -> None:
     """Give the last sweeps a moment to end; those that do not are recorded as they stand."""
     deadline = time.monotonic() + _SWEEP_PATIENCE_S
     for service, entries in sweeps.entries.items():
@@ -274,16 +285,21 @@ def _assemble(
 
 
 def _observe_all(script: _Script, seen: _Seen, control: ControlPlane) -> Observation:
-    logged = {
+    logged = logged_sweeps(seen.sweeps, control)
+    observed = Observation.of(script.outside, script.closed, seen.result, seen.sweeps.arrivals, logged, seen.t0_ns)
+    wanted = [(arrival.flow, arrival.learner) for arrival in observed.arrivals]
+    return replace(observed, effects=read_effects(control.platform.store_dir, wanted))
+
+
+def logged_sweeps(sweeps: Sweeps, control: ControlPlane) -> dict[str, dict[int, SweepRow]]:
+    """Return service -> number of the scheduled sweep -> what the service logged of it."""
+    return {
         service: {
             row.entry - control.offset(service): row
             for row in read_sweeps(control.platform.log_dir / f"{service}.sweeps")
         }
-        for service in seen.sweeps.entries
+        for service in sweeps.entries
     }
-    observed = Observation.of(script.outside, script.closed, seen.result, seen.sweeps.arrivals, logged, seen.t0_ns)
-    wanted = [(arrival.flow, arrival.learner) for arrival in observed.arrivals]
-    return replace(observed, effects=read_effects(control.platform.store_dir, wanted))
 
 
 def _with_figures(window: Window, samples: dict[str, Sequence[Any]], marks: Sequence[Mark]) -> Window:

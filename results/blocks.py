@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from results.capacity import searches
 from results.estimate import Measured, compare, measure, subtract
 from results.loaded import NS_PER_S, Loaded, window_of
 from results.metrics import LEAST_REQUESTS, METRICS, QUANTILES
-from results.record import TrialRecord, Window
+from results.record import MIX, TrialRecord, Window
 
 GENERATOR = "generator"
 GATEWAY = "gateway"
@@ -93,6 +94,7 @@ def _figures(loaded: Loaded) -> Iterator[Figure]:
         yield from _rates(at, trial, rows[rows["trial"] == at])
         yield from _saturation(at, trial, samples[samples["trial"] == at])
         yield from _cpu(at, trial)
+    yield from _capacity(loaded)
 
 
 def _flow_figures(rows: pd.DataFrame) -> Iterator[Figure]:
@@ -155,6 +157,12 @@ def _cpu(at: int, trial: TrialRecord) -> Iterator[Figure]:
     platform = {name: cpu for name, cpu in window.cpu_ns.items() if name != GENERATOR}
     for name, cpu in {**platform, "total": sum(platform.values())}.items():
         yield Figure(Key("cpu_per_request", component=name), at, cpu / 1000 / window.requests)
+
+
+def _capacity(loaded: Loaded) -> Iterator[Figure]:
+    for search in searches(loaded):
+        if search.settled and search.low is not None:
+            yield Figure(Key("capacity", "" if search.what == MIX else search.what), search.at, search.low)
 
 
 def _seconds(window: Window) -> float:

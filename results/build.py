@@ -8,6 +8,7 @@ from pathlib import Path
 
 from results.blast import radii
 from results.blocks import BlockTable, block_table, hops_by_mode
+from results.capacity import load_curves, objective_of, searches
 from results.consistency import amplifications, consistency
 from results.doubt import merged
 from results.doubts import find_doubts
@@ -54,6 +55,9 @@ def build(run_dir: Path) -> Results:
         powers=tuple(powers(compared, loaded.plan.seed)),
         curves=tuple(curves(loaded)),
         timelines=tuple(timelines(loaded)),
+        objective=objective_of(loaded),
+        searches=tuple(searches(loaded)),
+        load_curves=tuple(load_curves(loaded)),
     )
 
 

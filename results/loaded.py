@@ -54,8 +54,12 @@ class Loaded:
         return [(at, trial) for at, trial in enumerate(self.trials) if at not in self.left_out]
 
     def steady(self) -> list[tuple[int, TrialRecord]]:
-        """Return the usable trials without a fault."""
-        return [(at, trial) for at, trial in self.usable() if not trial.trial.fault]
+        """Return the usable trials that neither inject a fault nor search for capacity."""
+        return [(at, trial) for at, trial in self.usable() if not trial.trial.fault and not trial.trial.search]
+
+    def searches(self) -> list[tuple[int, TrialRecord]]:
+        """Return the usable trials that search for capacity."""
+        return [(at, trial) for at, trial in self.usable() if trial.trial.search]
 
     def controls(self) -> dict[tuple[int, str], int]:
         """Return (block, mode) -> the no-fault trial of that mode; direct again stands in where direct is missing."""

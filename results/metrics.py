@@ -47,6 +47,12 @@ METRICS: dict[str, Metric] = {
         *_family("service_time", ("mean", *QUANTILES), _SERVICE),
         *_family("slip", ("mean", *QUANTILES), _SLIP, compared=False),
         Metric(
+            "capacity",
+            "req/s",
+            "highest offered rate that meets the objective, found by search; no flow named: the whole mix",
+            worse="lower",
+        ),
+        Metric(
             "saturation_throughput",
             "req/s",
             "ok answers a second in the closed-loop saturation window",

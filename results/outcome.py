@@ -8,6 +8,7 @@ from typing import Any
 
 from results.blast import BlastRadius
 from results.blocks import Key
+from results.capacity import CapacitySearch, LoadCurve
 from results.consistency import Amplification, Consistency
 from results.doubt import Doubt
 from results.estimate import Measured
@@ -18,6 +19,7 @@ from results.pictures import Curve, Timeline
 from results.record import Plan
 from results.recovery import Recovery
 from scenarios.model import Scenario
+from scenarios.objective import Objective
 
 SCHEMA_VERSION = 1
 
@@ -76,6 +78,9 @@ class Results:
     powers: tuple[Power, ...]
     curves: tuple[Curve, ...]
     timelines: tuple[Timeline, ...]
+    objective: Objective | None
+    searches: tuple[CapacitySearch, ...]
+    load_curves: tuple[LoadCurve, ...]
 
     @property
     def valid(self) -> bool:

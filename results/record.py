@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 RECORD_VERSION = 1
+MIX = "mix"
+CAPACITY_WINDOW = "capacity-"
 
 SAMPLE_COLUMNS: dict[str, str] = {
     "flow": "string",
@@ -29,7 +31,7 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "done_ns": "int64",  # -1: no answer within the timeout
     "outcome": "string",  # ok | error | timeout | dropped
     "status": "int16",  # HTTP status; 0: none
-    "effect": "string",  # in the stores afterwards: met | missing | duplicate | none (the flow leaves nothing)
+    "effect": "string",  # in the stores afterwards: met | missing | duplicate | none (the flow leaves nothing) | unread
     "anomaly": "string",  # "" | orphan | lost_update | duplicate, read from the stores
 }
 """One row a planned request, external or internal origin. `ok` is an acceptable answer, whatever it left behind."""
@@ -58,12 +60,14 @@ class PlannedTrial:
     arm: str  # direct | direct-null | gateway | hybrid; for a fault trial, the mode's name
     mode: str
     fault: str = ""
+    search: str = ""  # capacity of what is searched for: MIX or the name of a flow; a trial has no fault then
 
     @property
     def folder(self) -> str:
         """The name of the trial's folder."""
         fault = "-" + self.fault.replace(":", "-") if self.fault else ""
-        return f"{self.index:04d}-b{self.block:02d}-{self.arm}{fault}"
+        search = f"-capacity-{self.search}" if self.search else ""
+        return f"{self.index:04d}-b{self.block:02d}-{self.arm}{fault}{search}"
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ class Plan:
 class Window:
     """A stretch of a trial. Names: warmup, open, saturation; in a fault trial warmup, before, fault, after.
 
-    `fault` begins when the fault was observed to be there and ends when lifting began.
+    `fault` begins when the fault was observed to be there and ends when lifting began. In a search trial the windows
+    are capacity-01, capacity-02 ..., each at its own `offered_per_s`; void-03 is one that did not count.
     """
 
     name: str
@@ -102,6 +107,7 @@ class Window:
     end_ns: int
     requests: int = 0  # answered in it, all flows, both origins
     cpu_ns: dict[str, int] = field(default_factory=dict)  # component -> CPU time spent in it; "generator" too
+    offered_per_s: float = 0.0  # of a capacity window
 
 
 @dataclass(frozen=True)

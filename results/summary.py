@@ -68,7 +68,8 @@ def _costs(results: Results) -> Iterator[str]:
     for metric, component, words in (
         ("call_latency_mean", "", "the mean latency of an internal call"),
         ("cpu_per_request", "total", "the CPU time of a request"),
-        ("saturation_throughput", "", "the saturation throughput"),
+        ("capacity", "", "the capacity (the highest offered rate within the objective)"),
+        ("saturation_throughput", "", "the closed-loop saturation throughput"),
     ):
         key = Key(metric, "", component)
         parts = [_ratio(one) for one in results.comparisons if one.key == key and one.numerator != "direct-null"]

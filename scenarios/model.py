@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scenarios.files import LocatedError
+from scenarios.objective import Objective
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 Prefix = Annotated[str, Field(pattern=r"^/[^\s?#]*$")]
@@ -98,6 +99,11 @@ class Load(_Frozen):
     rate_per_s: Annotated[float, Field(gt=0)] | None = None
     connections: Annotated[int, Field(gt=0, le=4096)] = 64
     timeout_ms: Annotated[float, Field(gt=0)] = 1000.0
+    objective: dict[Literal["bare", "realistic"], Objective] = {}
+
+    def objective_for(self, work: str) -> Objective:
+        """Return what capacity means when the services do this much work."""
+        return self.objective.get(work, Objective())  # type: ignore[call-overload,no-any-return]
 
 
 class Scenario(_Frozen):

@@ -16,6 +16,7 @@ CHECKS: tuple[Callable[[Loaded, BlockTable], Iterable[Doubt]], ...] = (
     design.unusable_trials,
     design.missing_trials,
     design.few_blocks,
+    design.uncontrolled_capacity,
     design.unsteady_windows,
     design.unobserved_faults,
     generator.busy,

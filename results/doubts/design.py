@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from results.blocks import BlockTable
-from results.doubt import LOAD, RECORD, Doubt, fault_tag
+from results.blocks import BlockTable, Key
+from results.doubt import LOAD, METRIC, RECORD, Doubt, fault_tag
 from results.impact import split_fault
 from results.loaded import Loaded, event_at
 from results.record import TrialRecord
@@ -60,6 +60,17 @@ def few_blocks(loaded: Loaded, _blocks: BlockTable) -> Iterator[Doubt]:
         )
         advice = f"{why}: use a longer profile, with at least {ENOUGH_BLOCKS} blocks, before you rely on it"
         yield Doubt("few blocks", False, float(blocks), float(ENOUGH_BLOCKS), advice, RECORD)
+
+
+def uncontrolled_capacity(loaded: Loaded, blocks: BlockTable) -> Iterator[Doubt]:
+    """Say so when capacity was searched for without the null control."""
+    key = Key("capacity")
+    if blocks.arms(key) and not blocks.of(key, "direct-null"):
+        advice = (
+            f"the {loaded.plan.profile} profile searches for capacity without direct again beside it: a longer profile"
+            " shows by how much two searches of the same system differ"
+        )
+        yield Doubt("no null control for capacity", False, 0.0, 1.0, advice, METRIC + "capacity")
 
 
 def unsteady_windows(loaded: Loaded, _blocks: BlockTable) -> Iterator[Doubt]:

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from results.outcome import Results
 from results.reports import tables
 from results.reports.charts import canvas
+from results.reports.charts.capacity import capacity_curves
 from results.reports.charts.cpu import cpu_bars
 from results.reports.charts.crash import crash_timeline, small_multiples
 from results.reports.charts.curves import percentile_curves
@@ -23,6 +24,7 @@ STYLE = Path(__file__).parent / "templates" / "report.css"
 CHARTS: dict[str, Callable[[Results], str]] = {
     "forest": forest,
     "curves": percentile_curves,
+    "capacity": capacity_curves,
     "cpu": cpu_bars,
     "crash": lambda results: crash_timeline(results, "gateway"),
     "crashes": lambda results: small_multiples(results, list(results.scenario.service_names)),

@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 
 from results.blast import BlastRadius
+from results.capacity import CapacitySearch, RatePoint
 from results.consistency import PER_OFFERED, Amplification, Consistency, nested_worst
 from results.doubt import Doubt
 from results.estimate import Measured
@@ -56,6 +57,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "recovery": [_recovery(recovery) for recovery in results.recoveries],
         "consistency": [_consistency(one) for one in results.consistency],
         "retry_amplification": list(_amplifications(results.amplifications)),
+        "capacity": _capacity(results),
         "gate_power": [_power(power) for power in results.powers],
     }
     plain: dict[str, Any] = _plain(data)
@@ -271,6 +273,46 @@ def _amplifications(amplifications: tuple[Amplification, ...]) -> Iterator[dict[
         worst = nested_worst({(edge.caller, edge.callee): edge.ratio for edge in edges})
         rows = [{"caller": e.caller, "callee": e.callee, "calls": e.calls, "ratio": e.ratio} for e in edges]
         yield {**_case(case), "window": window, "edges": rows, "nested_worst": worst}
+
+
+def _capacity(results: Results) -> dict[str, Any]:
+    return {
+        "objective": results.objective.model_dump() if results.objective else None,
+        "searches": [_search(search) for search in results.searches],
+        "curves": [
+            {
+                "of": curve.what,
+                "mode": curve.arm,
+                "knee": None if curve.knee is None else curve.points[curve.knee].offered_per_s,
+                "points": [_rate_point(point) for point in curve.points],
+            }
+            for curve in results.load_curves
+        ],
+    }
+
+
+def _search(search: CapacitySearch) -> dict[str, Any]:
+    return {
+        "of": search.what,
+        "mode": search.arm,
+        "block": search.block,
+        "low": search.low,
+        "high": search.high,
+        "settled": search.settled,
+        "windows": [{**_rate_point(window.point), "met": window.met} for window in search.windows],
+    }
+
+
+def _rate_point(point: RatePoint) -> dict[str, Any]:
+    return {
+        "offered_rate": point.offered_per_s,
+        "achieved_rate": point.achieved_per_s,
+        "mean_ms": point.mean_ms,
+        "p50_ms": point.p50_ms,
+        "p99_ms": point.p99_ms,
+        "error_share": point.error_share,
+        "requests": point.requests,
+    }
 
 
 def _power(power: Power) -> dict[str, Any]:

@@ -26,7 +26,13 @@ def sections(results: Results) -> list[Section]:
         Section("validity", "Validity", (), (tables.doubts(results), tables.left_out(results))),
         Section("ratios", "Direct against the rest", ("forest",), (), (tables.comparisons(results),)),
         Section("latency", "Latency", ("curves",), (), (tables.latency(results),)),
-        Section("cpu", "Throughput and CPU", ("cpu",), (tables.other_figures(results),)),
+        Section(
+            "cpu",
+            "Throughput and CPU",
+            ("capacity", "cpu"),
+            (tables.other_figures(results),),
+            (tables.capacity(results), tables.load_points(results)),
+        ),
         Section(
             "failure",
             "Failure",
@@ -50,5 +56,13 @@ def reproduce(results: Results) -> str:
     plan = results.plan
     return (
         f"archbench run {results.scenario.name} --profile {plan.profile} --gateway {plan.gateway} --work {plan.work}"
-        f" --policy {plan.policy} --engine {plan.engine} --seed {plan.seed}"
+        f" --policy {plan.policy} --engine {plan.engine} --seed {plan.seed}{_objective(results)}"
     )
+
+
+def _objective(results: Results) -> str:
+    """Return the options for an objective that is not the scenario's own."""
+    objective = results.objective
+    if objective is None or objective == results.scenario.load.objective_for(results.plan.work):
+        return ""
+    return f" --objective-p99-ms {objective.p99_ms:g} --objective-error-share {objective.error_share:g}"

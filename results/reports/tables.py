@@ -14,6 +14,7 @@ from results.figures import interval, number, percent, spoken
 from results.gate_rule import MARGIN, TOLERANCE
 from results.impact import Case
 from results.outcome import Results
+from results.record import MIX
 from results.summary import verdict_rows
 
 ARMS = ("direct", "direct-null", "gateway", "hybrid")
@@ -78,7 +79,15 @@ def _cell(measured: Measured | None) -> str:
 def other_figures(results: Results) -> Table:
     """Return throughput, CPU and rates by arm."""
     measured = {(one.key, one.arm): one.measured for one in results.estimates}
-    names = ("saturation_throughput", "bottleneck_demand", "achieved_rate", "goodput", "error_share", "cpu_per_request")
+    names = (
+        "capacity",
+        "saturation_throughput",
+        "bottleneck_demand",
+        "achieved_rate",
+        "goodput",
+        "error_share",
+        "cpu_per_request",
+    )
     keys = [key for key in dict.fromkeys(one.key for one in results.estimates) if key.metric in names]
     rows = [
         (
@@ -89,10 +98,57 @@ def other_figures(results: Results) -> Table:
         for key in sorted(keys, key=lambda key: names.index(key.metric))
     ]
     note = (
-        "Mean over blocks with 95 % interval. Saturation throughput is closed loop, not a capacity search;"
+        "Mean over blocks with 95 % interval. Capacity is the highest offered rate that met the objective"
+        f"{_objective(results)}; saturation throughput is closed loop, external flows alone, and holds to no objective."
         " CPU is scheduler time per answered request at the open-loop rate, the generator left out."
     )
     return _table("Throughput and CPU", note, ("What", "Unit", *ARMS), rows)
+
+
+def _objective(results: Results) -> str:
+    return f" ({results.objective})" if results.objective else ""
+
+
+def capacity(results: Results) -> Table:
+    """Return every search: what was carried, what was not, and on how many windows that rests."""
+    rows = [
+        (
+            one.what,
+            one.arm,
+            str(one.block + 1),
+            number(one.low),
+            number(one.high),
+            "yes" if one.settled else "no",
+            str(len(one.windows)),
+        )
+        for one in sorted(results.searches, key=lambda one: (one.what != MIX, one.what, one.arm, one.block))
+    ]
+    note = f"Requests offered a second. The objective: {results.objective}. What did not close does not count."
+    head = ("What", "Arm", "Block", "Carried", "Not carried", "Closed", "Windows")
+    return _table("Capacity searches", note, head, rows)
+
+
+def load_points(results: Results) -> Table:
+    """Return the points of the throughput-latency curves."""
+    rows = [
+        (
+            curve.what,
+            curve.arm,
+            *(number(value) for value in (point.offered_per_s, point.achieved_per_s)),
+            *(number(value) for value in (point.mean_ms, point.p50_ms, point.p99_ms)),
+            percent(point.error_share),
+            str(point.requests),
+            "knee" if curve.knee == at else "",
+        )
+        for curve in results.load_curves
+        for at, point in enumerate(curve.points)
+    ]
+    note = (
+        "All blocks pooled by rate; latency from the intended start, all flows together. The knee is where throughput"
+        " over mean latency is greatest; none is marked where it may lie beyond the rates that were offered."
+    )
+    head = ("What", "Arm", "Offered /s", "Achieved /s", "Mean ms", "p50 ms", "p99 ms", "Failed", "Requests", "")
+    return _table("Throughput against latency", note, head, rows)
 
 
 def _label(key: Key) -> str:

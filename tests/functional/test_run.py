@@ -31,7 +31,9 @@ TINY = dataclasses.replace(
     open_s=0.5,
     saturation_s=0.3,
     pilot_s=0.2,
+    search=dataclasses.replace(PROFILES["quick"].search, blocks=1, window_s=0.3, precision=0.25),
 )
+SEARCHED = 3
 
 
 def _children():
@@ -50,12 +52,15 @@ def record(tmp_path_factory):
     )
     outcomes = list(run(request))
     assert _children() == before, "the run left processes behind"
-    assert outcomes[-1].written == outcomes[-1].planned == 4 + 2 * 3
+    assert outcomes[0].planned == 4 + 2 * 3 + SEARCHED
+    assert outcomes[-1].written == outcomes[-1].planned  # more, where the host stood still and a trial was repeated
     return RecordReader(outcomes[-1].run_dir)
 
 
-def _trial(record, arm, fault=""):
-    return next(trial for trial in record.trials() if trial.trial.arm == arm and trial.trial.fault == fault)
+def _trial(record, arm, fault="", search=""):
+    """The last one: where the host stood still the first is void."""
+    wanted = (arm, fault, search)
+    return [t for t in record.trials() if (t.trial.arm, t.trial.fault, t.trial.search) == wanted][-1]
 
 
 def _rows(record, trial, window=None, **wanted):
@@ -70,7 +75,7 @@ INTERNAL = {"study_reminders", "progress_sync"}
 
 def test_no_request_fails_and_every_effect_is_met_without_a_fault(record):
     for trial in record.trials():
-        if trial.trial.fault:
+        if trial.trial.fault or trial.trial.search:
             continue
         rows = _rows(record, trial)
         assert {row["flow"] for row in rows} == EXTERNAL | INTERNAL
@@ -112,9 +117,37 @@ def test_the_gateway_uses_cpu_only_where_requests_pass_it(record):
 
 def test_saturation_brings_more_requests_a_second_than_the_open_loop_offered(record):
     for trial in record.trials():
-        if not trial.trial.fault:
+        if not trial.trial.fault and not trial.trial.search:
             rates = {w.name: w.requests / (w.end_ns - w.start_ns) * 1e9 for w in trial.windows}
             assert rates["saturation"] > 1.5 * rates["open"]
+
+
+@pytest.mark.parametrize("mode", ["direct", "gateway", "hybrid"])
+def test_a_search_brackets_the_capacity_with_windows_of_the_whole_mix(record, mode):
+    trial = _trial(record, mode, search="mix")
+    counted = [window for window in trial.windows if window.name.startswith("capacity-")]
+    assert counted or trial.state == "void"
+    for window in trial.windows:
+        rows = _rows(record, trial, window.name)
+        assert {row["flow"] for row in rows} == EXTERNAL | INTERNAL
+        assert len(rows) == pytest.approx(window.offered_per_s * (window.end_ns - window.start_ns) / 1e9, rel=0.2)
+    rows = _rows(record, trial)
+    assert trial.counts["planned"] == len(rows)
+    assert trial.counts["planned"] - trial.counts["dropped"] == trial.counts["sent"]
+    assert trial.counts["sent"] == sum(trial.counts[outcome] for outcome in ("ok", "error", "timeout"))
+    assert {row["effect"] for row in rows} == {"unread"}
+    assert [event.kind for event in trial.events] == ["search_end"]
+
+
+def test_the_first_window_of_a_search_replays_the_same_arrivals_in_every_mode_but_for_the_scale_of_time(record):
+    def first(mode):
+        trial = _trial(record, mode, search="mix")
+        rate = trial.windows[0].offered_per_s
+        rows = sorted(_rows(record, trial, flow=EXTERNAL), key=lambda row: row["intended_ns"])
+        start = trial.windows[0].start_ns - 100_000_000
+        return [(row["flow"], round((row["intended_ns"] - start) * rate / 1e9, 3)) for row in rows[:100]]
+
+    assert first("direct") == first("gateway") == first("hybrid")
 
 
 def test_probes_are_refused_without_the_key_and_in_hybrid_at_the_gateway(record):

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.planning import NULL_CONTROL, arms_of, balanced_orders, mode_of, plan_trials
+from harness.planning import NULL_CONTROL, SearchPlan, arms_of, balanced_orders, mode_of, plan_trials
 
 MODES = ("direct", "gateway", "hybrid")
 ARMS = arms_of(MODES)
@@ -50,3 +50,18 @@ def test_every_fault_meets_every_mode_once_in_each_fault_block_beside_its_contro
         assert len(injected) == (6 if block < 2 else 0)
     assert [trial.index for trial in trials] == list(range(len(trials)))
     assert len({trial.folder for trial in trials}) == len(trials)
+
+
+def test_capacity_is_searched_for_in_the_first_blocks_in_every_arm_and_for_every_flow():
+    searches = SearchPlan(blocks=3, null=True, flows=("login", "register"), flow_blocks=1)
+    trials = plan_trials(MODES, (), 4, 0, random.Random(7), searches)
+    mix = [(trial.block, trial.arm) for trial in trials if trial.search == "mix"]
+    assert sorted(mix) == sorted((block, arm) for block in range(3) for arm in ARMS)
+    flows = [(trial.block, trial.mode, trial.search) for trial in trials if trial.search in searches.flows]
+    assert sorted(flows) == sorted((0, mode, flow) for mode in MODES for flow in searches.flows)
+    assert len({trial.folder for trial in trials}) == len(trials)
+
+
+def test_without_the_null_control_each_mode_is_searched_once():
+    trials = plan_trials(MODES, (), 4, 0, random.Random(7), SearchPlan(blocks=1, null=False))
+    assert sorted(trial.arm for trial in trials if trial.search) == sorted(MODES)

@@ -36,6 +36,13 @@ S = 1_000_000_000
 
 SCENARIO: dict[str, Any] = yaml.safe_load(SCENARIOS["ielts"].read_text(encoding="utf-8"))
 
+SETTINGS: dict[str, Any] = {
+    "timeout_ms": 1000,
+    "platform_cores": [1],
+    "objective": {"p99_ms": 25.0, "error_share": 0.01},
+    "search": {"precision": 0.05},
+}
+
 Fate = tuple[str, str]
 """Outcome and effect of a request under a fault."""
 
@@ -81,7 +88,7 @@ class World:
     fault_requests: int = 2000
     rate_per_s: float = 500.0
     profile: str = "quick"
-    settings: dict[str, Any] = field(default_factory=lambda: {"timeout_ms": 1000, "platform_cores": [1]})
+    settings: dict[str, Any] = field(default_factory=lambda: dict(SETTINGS))
     environment: dict[str, Any] = field(
         default_factory=lambda: {
             "host": "testhost",
@@ -97,6 +104,9 @@ class World:
     keep: Callable[[PlannedTrial], bool] = lambda trial: True
     state: Callable[[PlannedTrial], str] = lambda trial: "done"
     faults: bool = True
+    searches: bool = True
+    searched: tuple[str, ...] = ("mix",)
+    unsettled: Callable[[PlannedTrial], bool] = lambda trial: False  # whose bracket stays open
     seed: int = 7
 
 
@@ -152,6 +162,10 @@ def _plan(world: World) -> Plan:
 def _planned(world: World) -> Iterator[PlannedTrial]:
     for block in range(world.steady_blocks):
         yield from (PlannedTrial(0, block, arm, "direct" if arm == "direct-null" else arm) for arm in ARMS)
+        if world.searches:
+            for arm in ARMS:
+                for what in world.searched:
+                    yield PlannedTrial(0, block, arm, "direct" if arm == "direct-null" else arm, search=what)
         if world.faults and block < world.fault_blocks:
             for mode in MODES:
                 yield from (PlannedTrial(0, block, mode, mode, f"crash:{target}") for target in COMPONENTS)
@@ -164,7 +178,7 @@ def _write_trial(writer: RecordWriter, world: World, trial: PlannedTrial, noise:
         record = TrialRecord(trial, state, error="it broke" if state == "failed" else "", doubts=doubts)
         writer.add(record, _empty(SAMPLE_COLUMNS), _empty(CALL_COLUMNS))
         return
-    make = _fault_trial if trial.fault else _steady_trial
+    make = _fault_trial if trial.fault else _search_trial if trial.search else _steady_trial
     writer.add(*make(world, trial, noise, rng))
 
 
@@ -214,6 +228,21 @@ def _steady_trial(world: World, trial: PlannedTrial, noise: float, rng: Any) -> 
     return record, samples, _calls(world, trial, "open", open_at, n, speed, rng)
 
 
+def _search_trial(world: World, trial: PlannedTrial, noise: float, rng: Any) -> Any:
+    """Three windows that are carried, the last just at the capacity, and one a little above that is not."""
+    capacity = world.base_throughput * factor(world.throughput, world, trial)
+    capacity *= np.exp(noise + rng.normal(0, world.noise))
+    rates = [capacity * share for share in (0.6, 0.8, 1.0)] + [capacity * 1.04] * (not world.unsettled(trial))
+    samples, windows = _empty(SAMPLE_COLUMNS), []
+    for number, rate in enumerate(rates):
+        name, start = f"capacity-{number:02d}", number * S
+        slow = 100.0 if rate > capacity else 1.0
+        _extend(samples, _samples(world, name, start, S, 200, slow, rng))
+        windows.append(Window(name, start, start + S, 200, {}, rate))
+    record = TrialRecord(trial, "done", windows, [Event(S, "search_end", detail="settled")], generator={})
+    return record, samples, _empty(CALL_COLUMNS)
+
+
 def _generator(world: World) -> dict[str, float]:
     return {
         "slip_mean_us": world.slip_p99_us / 4.6,
@@ -250,7 +279,7 @@ def _samples(
         "sent_ns": (intended + slip).astype(int).tolist(),
         "done_ns": (intended + slip + latency)
         .astype(int)
-        .clip(max=None if window == "open" else start + span)
+        .clip(max=start + span if window == "saturation" else None)
         .tolist(),
         "outcome": ["ok"] * n,
         "status": [200] * n,

@@ -6,8 +6,9 @@ from itertools import count
 import pytest
 
 from results.build import build
-from tests.results.synthetic import World, claim, shipped, write_record
+from tests.results.synthetic import SETTINGS, World, claim, shipped, write_record
 
+FREE = {**SETTINGS, "platform_cores": [1, 2, 3, 4, 5, 6]}
 Steady = partial(World, faults=False)
 CLAIMS = [shipped("latency-ratio"), shipped("throughput-ratio"), shipped("network-hops"), shipped("figures-consistent")]
 
@@ -26,7 +27,12 @@ def run(tmp_path):
 
 def test_a_good_run_has_no_fatal_doubt(run):
     results, names, words = run(
-        Steady(claims=CLAIMS, settings={"timeout_ms": 1000}, steady_blocks=8, open_requests=300)
+        Steady(
+            claims=CLAIMS,
+            settings=FREE,
+            steady_blocks=8,
+            open_requests=300,
+        )
     )
     assert (results.valid, names) == (True, {})
     assert set(words.values()) == {"confirmed"}
@@ -55,11 +61,13 @@ def test_a_busy_generator_counts_where_no_closed_loop_keeps_it_busy(run):
     assert "generator busy" not in run(Steady(claims=CLAIMS, busy_share=0.99))[1]
 
 
-def test_a_generator_at_its_limit_spoils_throughput_only(run):
-    results, names, words = run(Steady(claims=CLAIMS, generator_at_saturation=0.97))
+def test_a_generator_at_its_limit_spoils_closed_loop_throughput_only(run):
+    reads = {"metric": "saturation_throughput", "numerator": "direct", "denominator": "gateway"}
+    full = claim(kind="ratio", reads=reads, band={"low": 2.25, "high": 2.75})
+    results, names, words = run(Steady(claims=[*CLAIMS, full], generator_at_saturation=0.97))
     assert names["generator busy at saturation"].fatal
     assert results.valid
-    assert (words["throughput-ratio"], words["latency-ratio"]) == ("invalid", "confirmed")
+    assert (words["it"], words["throughput-ratio"], words["latency-ratio"]) == ("invalid", "confirmed", "confirmed")
 
 
 def test_a_late_generator_spoils_the_claims_it_is_too_late_for(run):
@@ -99,14 +107,14 @@ def test_a_null_control_off_by_little_is_no_doubt(run):
 @pytest.mark.parametrize(("bad", "fatal"), [(1, False), (4, True)])
 @pytest.mark.parametrize("state", ["void", "failed"])
 def test_unusable_trials_are_fatal_above_a_fifth(run, bad, fatal, state):
-    results, names, _ = run(Steady(claims=CLAIMS, state=lambda t: state if t.index < bad else "done"))
+    results, names, _ = run(Steady(claims=CLAIMS, searches=False, state=lambda t: state if t.index < bad else "done"))
     assert names["unusable trials"].fatal is fatal
     assert results.valid is not fatal
     assert len(results.design.left_out) == bad
 
 
 def test_an_interrupted_run_says_so(run):
-    results, names, words = run(Steady(claims=CLAIMS, keep=lambda t: t.index < 9))
+    results, names, words = run(Steady(claims=CLAIMS, searches=False, keep=lambda t: t.index < 9))
     assert names["interrupted"].value == pytest.approx(7 / 16)
     assert results.valid
     assert words["latency-ratio"] == "confirmed"
@@ -159,5 +167,5 @@ def test_steal_time_is_read_from_the_probes(run):
 
 
 def test_doubts_of_void_trials_are_named(run):
-    _, names, _ = run(Steady(claims=[], state=lambda t: "void" if t.index == 3 else "done"))
+    _, names, _ = run(Steady(searches=False, claims=[], state=lambda t: "void" if t.index == 3 else "done"))
     assert "1 of 16 trials" in names["made void"].advice

@@ -95,7 +95,7 @@ def test_the_page_fetches_nothing(html):
 
 
 def test_the_page_has_its_charts_and_no_id_twice(html):
-    assert html.count("<svg") == 5
+    assert html.count("<svg") == 6
     assert "#a1b0" not in html
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))

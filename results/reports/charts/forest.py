@@ -19,6 +19,7 @@ ROWS: tuple[tuple[str, Key], ...] = (
     ("external flows, mean", Key("flow_latency_mean", ALL_EXTERNAL)),
     ("internal flows, mean", Key("flow_latency_mean", ALL_INTERNAL)),
     ("CPU per request", Key("cpu_per_request", "", "total")),
+    ("capacity", Key("capacity")),
     ("saturation throughput", Key("saturation_throughput")),
 )
 ORDER = ("gateway", "hybrid", "direct-null")
