@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import math
 import os
 import random
@@ -18,11 +19,12 @@ from harness.cpu import pin, usable_cores
 from harness.engines import ENGINES, Crew, CrewPlan
 from harness.environment import describe_host, require_file_handles
 from harness.errors import BadInputError, HarnessError
+from harness.floor import generator_floor
 from harness.forkserver import ForkServer
 from harness.gateways import GATEWAYS
 from harness.observer import Observer, Silent
 from harness.planning import SearchPlan, plan_trials
-from harness.platform import PlatformSpec
+from harness.platform import LOOPBACK, PlatformSpec
 from harness.ports import free_ports
 from harness.profiles import PROFILES, Profile
 from harness.scratch import SHARED_MEMORY, scratch_folder
@@ -69,6 +71,8 @@ class RunRequest:
     faults: tuple[str, ...] = ()
     engine: str = "native"
     workers: int = 1  # processes of the load engine, for engines that have several
+    listen: tuple[str, int] = (LOOPBACK, 0)  # where load workers join; off loopback the platform listens there as well
+    await_workers: int = 0  # from elsewhere
     seed: int = 1
     out: Path = Path("runs")
     capacity: str = ""  # searched for: none, mix, flows (and the mix); empty: as the profile has it
@@ -109,9 +113,11 @@ def run(
         environment = describe_host(generator_cores, platform_cores)
         server = stack.enter_context(contextlib.closing(ForkServer(cores=platform_cores)))
         watchdogs = start_watchdogs(platform_cores, scratch, server)
-        crew = stack.enter_context(engine.start(CrewPlan(server, generator_cores, scratch, request.workers)))
+        crew = stack.enter_context(engine.start(_crew_plan(request, server, generator_cores, scratch, observer)))
         settings = _pilot_settings(request, scenario, scratch, platform_cores, crew, watchdogs)
         settings, pilot, reason = _find_rate(request, settings, server, observer)
+        observer.preparing("the load generator's own floor")
+        environment["generator_floor"] = generator_floor(server, generator_cores, platform_cores, settings.rate_per_s)
         trials = plan_trials(
             request.modes,
             request.faults,
@@ -127,6 +133,21 @@ def run(
         observer.planned(len(trials))
         yield RunOutcome(run_dir, len(trials), 0)
         yield from _run_trials(trials, _Runner(settings, server, pilot), writer, observer)
+
+
+def _crew_plan(
+    request: RunRequest, server: ForkServer, cores: list[int], scratch: Path, observer: Observer
+) -> CrewPlan:
+    host, port = request.listen
+    if request.await_workers:
+        observer.preparing(f"waiting for {request.await_workers} load workers at {host}:{port}")
+    return CrewPlan(server, cores, scratch, request.workers, request.listen, request.await_workers)
+
+
+def _platform_host(listen: tuple[str, int]) -> str:
+    """Workers on other machines reach a platform that listens where they reach the master."""
+    host, _ = listen
+    return LOOPBACK if ipaddress.ip_address(host).is_loopback else host
 
 
 class _Runner:
@@ -232,7 +253,7 @@ def _restrict(scenario: Scenario, flows: Sequence[str]) -> Scenario:
     unknown = [name for name in flows if name not in known]
     if unknown:
         raise BadInputError(f"unknown flow {unknown[0]!r}: one of {', '.join(known)}")
-    return scenario.model_copy(update={"flows": tuple(flow for flow in scenario.flows if flow.name in flows)})
+    return scenario.only(flows)
 
 
 def _new_run_dir(request: RunRequest, started: datetime) -> Path:
@@ -278,6 +299,7 @@ def _pilot_settings(
         jwt_secret=secrets.token_hex(32),
         cores=platform_cores,
         template=scratch / "template",
+        host=_platform_host(request.listen),
     )
     shots = int(request.profile.pilot_s * _PILOT_SHOTS_PER_S)
     settings = TrialSettings(

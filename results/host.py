@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from results.figures import number
+
 IDENTITY = ("host", "cpu", "cpu_model", "cores", "os", "kernel", "python")
 
 
@@ -37,3 +39,15 @@ def in_round_trips(value: float, unit: str, environment: Mapping[str, Any]) -> t
         return value * rtt_us / 1e6, "requests per loopback round trip"
     scale = {"ms": 1000.0, "us": 1.0}.get(unit)
     return None if scale is None else (value * scale / rtt_us, "loopback round trips")
+
+
+def generator_floor(environment: Mapping[str, Any]) -> str:
+    """Return in words what the load generator measures against a target that does nothing; empty if not recorded."""
+    floor = environment.get("generator_floor")
+    if not isinstance(floor, Mapping):
+        return ""
+    p50, p99 = (number(float(floor[name]) / 1e3) for name in ("p50_us", "p99_us"))
+    return (
+        f"Against a target that does nothing, at {number(float(floor['rate_per_s']))} requests a second, the load"
+        f" generator itself measures a p50 of {p50} ms and a p99 of {p99} ms."
+    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from results.blast import BlastRadius
 from results.blocks import Key
 from results.figures import band_text, number, percent, plural, spoken
+from results.host import generator_floor
 from results.outcome import Comparison, Results
 from results.verdict import WORDS, Word
 
@@ -50,7 +51,7 @@ def verdict_counts(results: Results) -> dict[Word, int]:
 
 def sentences(results: Results) -> list[str]:
     """Return what a reader should know first."""
-    return [*_outcome(results), *_costs(results), *_failures(results), *_entrance(results)]
+    return [*_outcome(results), *_costs(results), *_floor(results), *_failures(results), *_entrance(results)]
 
 
 def _outcome(results: Results) -> Iterator[str]:
@@ -75,6 +76,12 @@ def _costs(results: Results) -> Iterator[str]:
         parts = [_ratio(one) for one in results.comparisons if one.key == key and one.numerator != "direct-null"]
         if parts:
             yield f"Set against direct calls, {words} is {spoken(parts)}."
+
+
+def _floor(results: Results) -> Iterator[str]:
+    floor = generator_floor(results.environment)
+    if floor:
+        yield floor
 
 
 def _ratio(comparison: Comparison) -> str:

@@ -5,6 +5,7 @@ Units: weights are shares of the offered rate (they need not sum to one), times 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -135,6 +136,12 @@ class Scenario(_Frozen):
         """Return the flow called `name`. Raises KeyError when there is none."""
         return next((f for f in self.flows if f.name == name), None) or _missing(name)
 
+    def only(self, names: Container[str]) -> Scenario:
+        """Return the scenario with these flows alone; a claim that reads one of the others is not testable then."""
+        gone = {flow.name for flow in self.flows if flow.name not in names}
+        claims = tuple(_without(claim, gone) for claim in self.claims)
+        return self.model_copy(update={"flows": tuple(f for f in self.flows if f.name in names), "claims": claims})
+
     @model_validator(mode="after")
     def _coherent(self) -> Scenario:
         _check_unique("services", self.service_names)
@@ -144,6 +151,12 @@ class Scenario(_Frozen):
         _check_cycles(self)
         _check_flows(self)
         return self
+
+
+def _without(claim: Claim, gone: set[str]) -> Claim:
+    lost = sorted(value for value in claim.reads.values() if isinstance(value, str) and value in gone)
+    why = f"flow {lost[0]} was left out of the run" if lost else ""
+    return claim.model_copy(update={"not_testable": why}) if why and not claim.not_testable else claim
 
 
 def _missing(name: str) -> Any:

@@ -12,6 +12,7 @@ from results.consistency import PER_OFFERED
 from results.estimate import Measured
 from results.figures import interval, number, percent, spoken
 from results.gate_rule import MARGIN, TOLERANCE
+from results.host import generator_floor
 from results.impact import Case
 from results.outcome import Results
 from results.record import MIX
@@ -65,6 +66,7 @@ def latency(results: Results) -> Table:
     note = (
         "ms, open loop, mean over blocks with 95 % interval. Flows are counted from the intended start, internal calls"
         " as their caller sees them. A p95 needs 200 and a p99 1000 requests a block; below that it is not printed."
+        f" {generator_floor(results.environment)}"
     )
     return _table("Latency", note, ("What", "Figure", *ARMS), rows)
 

@@ -98,6 +98,13 @@ class World:
             "python": "3.11",
             "probes": {"loopback_rtt_us": 25.0, "cpu_loop_ms": 12.0},
             "doubts": [],
+            "generator_floor": {
+                "rate_per_s": 500.0,
+                "requests": 150.0,
+                "p50_us": 81.0,
+                "p99_us": 143.0,
+                "max_us": 200.0,
+            },
         }
     )
     claims: list[dict[str, Any]] | None = None

@@ -141,3 +141,17 @@ def test_the_terminal_gets_plain_rows(usual):
 def test_no_figure_stands_without_its_interval(data):
     assert all((one["low"] is None) == (one["n"] < 2) for one in data["estimates"])
     assert all(one["low"] <= one["point"] <= one["high"] for one in data["estimates"])
+
+
+def test_the_generators_floor_is_printed_beside_the_result(html, markdown):
+    says = "the load generator itself measures a p50 of 0.081 ms and a p99 of 0.143 ms"
+    assert says in html
+    assert says in markdown
+
+
+def test_the_capacity_of_every_arm_is_shown_with_its_objective_and_searches(html, markdown):
+    for text in (html, markdown):
+        assert "p99 at most 25 ms and at most 1 % failed" in text
+        assert "Capacity searches" in text
+        assert "Throughput against latency" in text
+    assert 'aria-label="chart: capacity"' in html

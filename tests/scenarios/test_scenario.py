@@ -71,3 +71,11 @@ def test_an_unknown_scenario_is_refused_with_the_choices():
 def test_an_unknown_fault_is_refused_with_the_choices(text):
     with pytest.raises(ValueError, match="KIND one of crash and TARGET one of gateway, user"):
         parse_fault(text, FAULTS, ("user", "gateway"))
+
+
+def test_with_some_flows_alone_a_claim_about_another_is_not_testable():
+    scenario = load_scenario("ielts").only(("login", "view_profile"))
+    assert [flow.name for flow in scenario.flows] == ["login", "view_profile"]
+    claims = {claim.id: claim for claim in scenario.claims}
+    assert claims["registration-survives"].not_testable == "flow register was left out of the run"
+    assert not claims["latency-ratio"].not_testable
