@@ -1,7 +1,8 @@
 """HAProxy as the gateway: one thread, connections to servers reused across clients, no retries of its own.
 
 Its defaults would spoil a comparison: `retries 3` makes a dead server cost three seconds, `http-reuse safe` opens a
-server connection for every client.
+server connection for every client, and a second HAProxy shares the port in silence. It takes paths as they come, so one
+with a `..` segment is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ _HEAD = """\
 global
   maxconn 3000
   nbthread 1
+  noreuseport
 defaults
   mode http
   option http-keep-alive
@@ -34,6 +36,7 @@ frontend gateway
   http-request set-header X-Forwarded-Proto http
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   http-response add-header Via "1.1 haproxy"
+  http-request return status 404 if {{ path_sub -i .. %2e }} {{ path_reg -i (/|%2f)(\\.|%2e){{2}}(/|%2f|$) }}
 {acls}  http-request return status 404 if {nowhere}
 {rules}"""
 _BACKEND = """\
@@ -57,13 +60,14 @@ class Haproxy:
 
     def render(self, plan: GatewayPlan) -> str:
         """Return haproxy.cfg."""
-        names = [f"route{number}" for number in range(len(plan.routes))]
+        routes = sorted(plan.routes, key=lambda route: -len(route.prefix))  # the first that matches is taken
+        names = [f"route{number}" for number in range(len(routes))]
         front = _FRONTEND.format(
             address=f"{plan.host}:{plan.port}",
-            acls="".join(_acl(name, route) for name, route in zip(names, plan.routes, strict=True)),
+            acls="".join(_acl(name, route) for name, route in zip(names, routes, strict=True)),
             nowhere=" ".join(f"!{name}" for name in names),
             rules="".join(
-                f"  use_backend {route.service} if {name}\n" for name, route in zip(names, plan.routes, strict=True)
+                f"  use_backend {route.service} if {name}\n" for name, route in zip(names, routes, strict=True)
             ),
         )
         routed = dict.fromkeys(route.service for route in plan.routes)
@@ -71,10 +75,11 @@ class Haproxy:
         return _HEAD + front + "".join(backends)
 
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
-        """Write the configuration and start HAProxy in the foreground."""
-        path = folder / "haproxy.cfg"
-        path.write_text(config, encoding="utf-8")
-        return start_program(["haproxy", "-db", "-f", str(path)], server, cores, log)
+        """Write the configuration into a folder of its own and start HAProxy there, in the foreground."""
+        home = folder / "haproxy"
+        home.mkdir(exist_ok=True)
+        (home / "haproxy.cfg").write_text(config, encoding="utf-8")
+        return start_program(["haproxy", "-db", "-f", "haproxy.cfg"], server, cores, log, home)
 
 
 def _acl(name: str, route: Route) -> str:

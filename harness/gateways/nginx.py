@@ -2,7 +2,8 @@
 
 One process and no master, so that a crash is one SIGKILL and CPU time one clock. Any proxy_set_header inside a
 location would drop the inherited ones, so they all stand in the server block; without HTTP/1.1 and an empty Connection
-field nginx would open a connection for every request.
+field nginx would open a connection for every request. Routes see a path normalised, services as it came, so one with
+a `..` segment is refused: each would read it differently.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ _SERVER = """\
     proxy_connect_timeout 1s; proxy_read_timeout 10s; proxy_send_timeout 10s;
     proxy_next_upstream off;
     client_max_body_size 0;
+    if ($request_uri ~* "^[^?]*(/|%2f)(\\.|%2e)(\\.|%2e)(/|%2f|\\?|$)") {{ return 404; }}
 {locations}    location / {{ return 404; }}
   }}
 }}
@@ -82,8 +84,8 @@ class Nginx:
         home = folder / "nginx"
         home.mkdir(exist_ok=True)
         (home / "nginx.conf").write_text(config, encoding="utf-8")
-        command = ["nginx", "-e", "stderr", "-p", str(home), "-c", "nginx.conf"]
-        return start_program(command, server, cores, log)
+        command = ["nginx", "-e", "stderr", "-p", ".", "-c", "nginx.conf"]
+        return start_program(command, server, cores, log, home)
 
 
 def _location(route: Route) -> str:

