@@ -68,6 +68,32 @@ def run(
     fault: Annotated[list[str] | None, typer.Option("--fault", help="KIND:TARGET; may be repeated.")] = None,
     no_faults: Annotated[bool, typer.Option("--no-faults", help="Inject nothing.")] = False,
     engine: Annotated[str, typer.Option("--engine", **_one_of(ENGINES))] = "native",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of the Locust engine, here.")] = 1,
+    await_workers: Annotated[
+        int, typer.Option("--await-workers", min=0, help="So many more join from other machines: archbench worker.")
+    ] = 0,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Where workers from other machines join. It opens the master and the whole platform to that network.",
+        ),
+    ] = None,
+    capacity: Annotated[
+        str | None,
+        typer.Option(
+            "--capacity",
+            help="Search for capacity: of the mix, or of each flow too.",
+            **_one_of(("none", "mix", "flows")),
+        ),
+    ] = None,
+    objective_p99_ms: Annotated[
+        float | None, typer.Option(min=0.001, help="Capacity is what keeps the p99 within this.")
+    ] = None,
+    objective_error_share: Annotated[
+        float | None, typer.Option(min=0.0, max=0.99, help="Capacity is what keeps failures within this share.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
     out: Annotated[Path, typer.Option("--out", help="The folder that gets the run's folder.")] = Path("runs"),
 ) -> None:
@@ -90,8 +116,12 @@ def run(
             clock_scale=policy_clock_scale,
             faults=_faults(fault, no_faults=no_faults, components=loaded.components),
             engine=engine,
+            **_crew(engine, workers, await_workers, listen),
             seed=seed,
             out=out,
+            capacity=capacity or "",
+            objective_p99_ms=objective_p99_ms,
+            objective_error_share=objective_error_share,
         )
         run_dir, code = _measure(request)
         report_code = _report(run_dir) if run_dir else OK
@@ -158,39 +188,81 @@ def up(
 def load(
     url: Annotated[str, typer.Argument(help="An http:// URL.")],
     rate: Annotated[float, typer.Option("--rate", help="Requests a second, whatever becomes of them.")] = 100.0,
-    duration: Annotated[float, typer.Option("--duration", help="Seconds.")] = 10.0,
+    closed: Annotated[
+        bool, typer.Option("--closed", help="Keep every connection busy instead; --rate is not used.")
+    ] = False,
+    duration: Annotated[float, typer.Option("--duration", help="Seconds that are measured.")] = 10.0,
+    warmup: Annotated[float, typer.Option("--warmup", help="Seconds before that; sent, and not counted.")] = 0.0,
     arrivals: Annotated[str, typer.Option("--arrivals", **_one_of(("constant", "poisson")))] = "constant",
-    connections: Annotated[int, typer.Option("--connections", help="At most so many requests in flight.")] = 1000,
-    closed: Annotated[bool, typer.Option("--closed", help="Keep every connection busy instead of a rate.")] = False,
+    connections: Annotated[
+        int | None, typer.Option("--connections", help="At most so many requests in flight: 1000, or 64 if closed.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", "-X", help="The method, as it is to be sent.")] = "GET",
+    header: Annotated[list[str] | None, typer.Option("--header", "-H", help="'Name: value'; may be repeated.")] = None,
+    body: Annotated[str | None, typer.Option("--body", help="Text to send with every request.")] = None,
+    body_file: Annotated[Path | None, typer.Option("--body-file", help="A file to send with every request.")] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds after which a request has failed.")] = 5.0,
+    accept: Annotated[str, typer.Option("--accept", help="Statuses that count as completed.")] = "200-399",
+    seed: Annotated[int, typer.Option("--seed", help="What Poisson arrivals are drawn from.")] = 1,
     json_: Annotated[str | None, typer.Option("--json", help="A file for the figures, - for standard output.")] = None,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Show how far it is; by default on a terminal.")
+    ] = None,
 ) -> None:
     """Load one URL with the native engine; exit code 5 when the figures are not to be believed."""
-    import json
-
     from harness.loadtest import LoadRequest
-    from harness.loadtest import load as drive
+    from harness.loadtest.request import parse_header, parse_statuses
 
     with _explained():
-        request = LoadRequest(url, rate, duration, arrivals, connections, closed)  # type: ignore[arg-type]
-        summary = drive(request)
-        if json_ is None:
-            typer.echo(summary.describe())
-        elif json_ == "-":
-            typer.echo(json.dumps(summary.as_dict(), indent=1))
-        else:
-            Path(json_).write_text(json.dumps(summary.as_dict(), indent=1) + "\n", encoding="utf-8")
-        raise typer.Exit(OK if summary.valid else INVALID)
+        request = LoadRequest(
+            url=url,
+            rate_per_s=rate,
+            closed=closed,
+            duration_s=duration,
+            warmup_s=warmup,
+            arrivals=arrivals,  # type: ignore[arg-type]
+            connections=connections,
+            method=method,
+            headers=tuple(parse_header(text) for text in header or ()),
+            body=_body(body, body_file),
+            timeout_s=timeout,
+            accepts=parse_statuses(accept),
+            seed=seed,
+        )
+        raise typer.Exit(_load(request, json_, progress))
 
 
 @app.command()
-def doctor() -> None:
-    """Say whether this machine can give trustworthy figures, and what is installed."""
-    from harness.doctor import examine
+def doctor(
+    json_: Annotated[str | None, typer.Option("--json", help="A file for the findings, - for standard output.")] = None,
+) -> None:
+    """Say whether this machine can give trustworthy figures, what to do about it, and what is installed."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from harness.doctor import can_run, examine
+    from harness.doctorview import show_findings
 
     with _explained():
-        for finding in examine():
-            advice = f"\n{'':<36}-> {finding.advice}" if finding.advice else ""
-            typer.echo(f"{finding.subject:<36}{finding.found}{advice}")
+        _require_writable(json_)
+        findings = examine()
+        if json_ != "-":
+            show_findings(Console(), findings)
+        runs = can_run(findings)
+        _write_json({"can_run": runs, "findings": [asdict(finding) for finding in findings]}, json_)
+        raise typer.Exit(OK if runs else UNEXPECTED)
+
+
+@app.command()
+def worker(
+    master: Annotated[str, typer.Option("--master", metavar="HOST:PORT", help="What `run` was told to --listen on.")],
+) -> None:
+    """Be one more load worker of a run on another machine (`run --engine locust`), until that run is over."""
+    from harness.engines.locust_crew import become_worker
+
+    with _explained():
+        become_worker(master)
 
 
 @app.command("list")
@@ -250,6 +322,68 @@ def _faults(wanted: list[str] | None, *, no_faults: bool, components: tuple[str,
         return tuple(str(parse_fault(text, FAULTS, components)) for text in wanted)
     except ValueError as unknown:
         raise BadInputError(str(unknown)) from unknown
+
+
+def _body(text: str | None, path: Path | None) -> bytes | None:
+    from harness.errors import BadInputError
+    from harness.loadtest.request import read_body
+
+    if text is not None and path is not None:
+        raise BadInputError("--body and --body-file exclude each other")
+    if path is not None:
+        return read_body(path)
+    return None if text is None else text.encode("utf-8")
+
+
+def _load(request: Any, out: str | None, progress: bool | None) -> int:
+    """Carry the load out, show it, and return the exit code."""
+    from rich.console import Console
+
+    from harness.loadtest import load as drive
+    from harness.loadview import LoadProgress, show_summary
+
+    _require_writable(out)
+    errors = Console(stderr=True)
+    with LoadProgress(errors, shown=errors.is_terminal if progress is None else progress) as shown:
+        summary = drive(request, shown)
+    if out != "-":
+        show_summary(Console(), summary)
+    _write_json(summary.as_dict(), out)
+    if summary.interrupted:
+        return INTERRUPTED
+    return OK if summary.valid else INVALID
+
+
+def _require_writable(out: str | None) -> None:
+    from harness.loadtest.request import require_writable
+
+    if out not in {None, "-"}:
+        require_writable(Path(str(out)))
+
+
+def _write_json(figures: Any, out: str | None) -> None:
+    """Write figures to a file, or for - to standard output."""
+    import json
+
+    text = json.dumps(figures, indent=1, allow_nan=False)
+    if out == "-":
+        typer.echo(text)
+    elif out is not None:
+        Path(out).write_text(text + "\n", encoding="utf-8")
+
+
+def _crew(engine: str, workers: int, await_workers: int, listen: str | None) -> dict[str, Any]:
+    """Return the fields of a RunRequest that say who drives the load."""
+    from harness.engines.locust_crew import parse_listen
+    from harness.errors import BadInputError
+
+    several = workers > 1 or await_workers or listen is not None
+    if several and not ENGINES[engine].several:
+        raise BadInputError(f"the {engine} engine is one process; workers are for --engine locust")
+    if await_workers and listen is None:
+        raise BadInputError("--await-workers needs --listen HOST:PORT, where they are to join")
+    where = {} if listen is None else {"listen": parse_listen(listen)}
+    return {"workers": workers, "await_workers": await_workers, **where}
 
 
 def _measure(request: Any) -> tuple[Path | None, int]:

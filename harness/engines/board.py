@@ -1,4 +1,7 @@
-"""How far a load engine is, for whoever shows progress: a few integers in a mapped file, written without a call."""
+"""How far a load engine is, for whoever shows progress: a few integers in a mapped file, written without a call.
+
+One byte behind them goes the other way: whoever watches may ask the engine to stop.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _LAYOUT = struct.Struct("<7q")
-BOARD_BYTES = _LAYOUT.size
+_STOP_AT = _LAYOUT.size
+BOARD_BYTES = _STOP_AT + 1
 
 
 class Progress(NamedTuple):
@@ -42,4 +46,16 @@ def write_board(board: mmap.mmap | bytearray, values: Sequence[int]) -> None:
 
 def read_board(path: Path) -> Progress:
     """Return what stands on the board; a value may be newer than its neighbour."""
-    return Progress(*_LAYOUT.unpack(path.read_bytes()))
+    return Progress(*_LAYOUT.unpack_from(path.read_bytes()))
+
+
+def ask_stop(path: Path) -> None:
+    """Ask the engine to send nothing more; it looks whenever it writes the board."""
+    with path.open("r+b") as file:
+        file.seek(_STOP_AT)
+        file.write(b"\1")
+
+
+def stop_asked(board: mmap.mmap | bytearray) -> bool:
+    """Say whether somebody has asked the engine to stop."""
+    return board[_STOP_AT] != 0

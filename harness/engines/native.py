@@ -23,7 +23,7 @@ from typing import Any
 
 from gateway_proxy.http1 import ProtocolError, ResponseParser
 from harness.cpu import process_cpu_ns
-from harness.engines.board import BOARD_BYTES, open_board, write_board
+from harness.engines.board import BOARD_BYTES, open_board, stop_asked, write_board
 from harness.engines.job import DROPPED, ERROR, OK, TIMEOUT, Job, LoadResult, Mark, Request, Rows
 
 _READ, _WRITE = 1, 4  # EPOLLIN and EPOLLOUT, POLLIN and POLLOUT alike
@@ -43,6 +43,10 @@ def run_job(job_path: str, result_path: str) -> None:
     partial.rename(result_path)
 
 
+class _StopAskedError(Exception):
+    """The board asks for an end before the job's own; raised between two turns of the loop, where all is consistent."""
+
+
 class _PollAdapter:
     """select.poll with the interface of select.epoll (seconds), for systems without epoll."""
 
@@ -58,6 +62,10 @@ class _PollAdapter:
 
 def _new_poller() -> Any:
     return select.epoll() if hasattr(select, "epoll") else _PollAdapter()
+
+
+def _new_parser() -> ResponseParser:
+    return ResponseParser(keep_body=False, keep_headers=False)
 
 
 class _Connection:
@@ -79,7 +87,7 @@ class _Connection:
     def __init__(self, engine: Engine, target: int) -> None:
         self.engine = engine
         self.target = target
-        self.parser = ResponseParser(keep_body=False, keep_headers=False)
+        self.parser = engine.spare_parsers.pop() if engine.spare_parsers else _new_parser()
         self.sock = socket.socket()
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -91,7 +99,7 @@ class _Connection:
         self.accepts: frozenset[int] = frozenset()
 
     def send(self, payload: bytes) -> None:
-        self.parser.begin()
+        self.parser.begin(payload.startswith(b"HEAD "))
         if self.connecting:
             self.pending = memoryview(payload)
             return
@@ -180,6 +188,8 @@ class _Connection:
     def close(self) -> None:
         if self.engine.connections.pop(self.fd, None) is not None:
             self.sock.close()  # also leaves the poller (epoll forgets closed descriptors)
+            self.engine.spare_parsers.append(self.parser)
+            self.fd = -1  # the next socket gets the number: whoever asks for it must not take that one for this
 
 
 def _closed_requests(job: Job) -> Iterator[Request]:
@@ -197,6 +207,7 @@ class Engine:
         self.t0_ns = job.t0_ns
         self.poller = _new_poller()
         self.connections: dict[int, _Connection] = {}
+        self.spare_parsers: list[ResponseParser] = []  # a parser refers to itself: dropped, it would never be collected
         self.idle: list[list[_Connection]] = [[] for _ in job.targets]
         self.open_rows = Rows.blank(len(job.schedule))
         self.closed_rows = Rows.blank(0)
@@ -214,14 +225,18 @@ class Engine:
         self.closed_open = False
         self.refilling = False
         self.closed_end_ns = -1
+        self.stopping = False
 
     def run(self) -> LoadResult:
-        """Run the schedule, then the closed loop, each drained to the last request."""
+        """Run the schedule, then the closed loop, each drained to the last request, unless the board says stop."""
         gc.disable()
         started = self.clock()
-        self._open_loop()
-        self._closed_loop()
-        self._wait_for_marks()
+        try:
+            self._open_loop()
+            self._closed_loop()
+            self._wait_for_marks()
+        except _StopAskedError:
+            self._wind_up()
         self._show(self.clock())
         wall = self.clock() - started
         for connection in list(self.connections.values()):
@@ -357,6 +372,8 @@ class Engine:
             self._mark(after)
         if self.board_due_ns <= after:
             self._show(after)
+            if stop_asked(self.board) and not self.stopping:
+                raise _StopAskedError
 
     def _expire(self, now: int) -> None:
         deadlines = self.deadlines
@@ -385,6 +402,15 @@ class Engine:
     def _show(self, now: int) -> None:
         self.board_due_ns = now + _BOARD_NS
         write_board(self.board, (now - self.t0_ns, self.sent, *self.ended, self.in_flight))
+
+    def _wind_up(self) -> None:
+        """Send nothing more, read the CPU clocks a last time, and wait for what is in flight."""
+        self.stopping = True
+        if self.closed_open:
+            self._stop_closed()
+        self._mark(self.clock())
+        while self.in_flight:
+            self._turn(_NEVER)
 
     def _wait_for_marks(self) -> None:
         while self._next_mark() < _NEVER:
