@@ -1,9 +1,11 @@
-"""Requests a second of the native load engine against h2load --h1, in turn, on one core, against the same static nginx.
+"""Requests a second of the native load engine beside h2load --h1, k6 and Locust, in turn, against one static nginx.
 
     python -m tests.bench.engine_speed [--seconds 3] [--rounds 5] [--json FILE]
 
 Closed loop over 32 keep-alive connections, the generator on one core, nginx on another. The engine records every
-sample (sent, done, status, outcome); h2load keeps aggregates. Each round gives one ratio.
+sample (sent, done, status, outcome); h2load keeps aggregates. k6: executor constant-vus, bodies discarded,
+GOMAXPROCS=1. Locust: FastHttpUser, one process, no waiting. Each round has all four, in an order that goes round, and
+gives one ratio to each.
 """
 
 from __future__ import annotations
@@ -11,15 +13,21 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import rig
+from tests.bench import k6, locust_speed, rig
 
 CONNECTIONS = 32
 SERVER = 'server {{ listen 127.0.0.1:{port} backlog=1024; location / {{ return 200 "{body}"; }} }}\n'
+ENGINE = "native engine"
+LIMITS = {"h2load --h1": 0.7, "k6": 2.5, "Locust's FastHttpUser": 10.0}
+
+Measure = Callable[[int, float, int], float]
 
 
 def _drive(port: int, seconds: float, core: int, answer: multiprocessing.Queue[tuple[int, int, float]]) -> None:
@@ -51,8 +59,43 @@ def measure_engine(port: int, seconds: float, core: int) -> float:
     return answered / took_s
 
 
-def run(seconds: float, rounds: int) -> list[tuple[float, float]]:
-    """Return (h2load, engine) requests a second, one pair a round, each first in every other one."""
+def measure_h2load(port: int, seconds: float, core: int) -> float:
+    """Return h2load's requests a second."""
+    load = rig.h2load([_url(port)], CONNECTIONS, seconds, [core])
+    if load.failed:
+        raise RuntimeError(f"{load.failed} of h2load's requests failed")
+    return load.per_s
+
+
+def measure_k6(port: int, seconds: float, core: int) -> float:
+    """Return k6's requests a second."""
+    summary = k6.closed(_url(port), CONNECTIONS, seconds, core)
+    if summary.failed:
+        raise RuntimeError(f"{summary.failed} of k6's requests failed")
+    return summary.per_s
+
+
+def measure_locust(port: int, seconds: float, core: int) -> float:
+    """Return the requests a second of Locust's FastHttpUser."""
+    return locust_speed.closed(_url(port), CONNECTIONS, seconds, core)
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/"
+
+
+CONTENDERS: dict[str, Measure] = {
+    ENGINE: measure_engine,
+    "h2load --h1": measure_h2load,
+    "k6": measure_k6,
+    "Locust's FastHttpUser": measure_locust,
+}
+
+
+def run(seconds: float, rounds: int) -> list[dict[str, float]]:
+    """Return requests a second by contender, one dictionary a round."""
+    k6.require()
+    locust_speed.require()
     cores = rig.split_cores()
     generator = min(cores.others)
     with contextlib.ExitStack() as stack:
@@ -60,30 +103,22 @@ def run(seconds: float, rounds: int) -> list[tuple[float, float]]:
         port = rig.free_port()
         text = SERVER.format(port=port, body="x" * 100)
         stack.enter_context(rig.nginx(directory, port, text, [cores.measured]))
-        urls = [f"http://127.0.0.1:{port}/"]
-        rig.h2load(urls, CONNECTIONS, 1, [generator])
-        pairs = []
-        for number in range(rounds):
-            if number % 2:
-                engine = measure_engine(port, seconds, generator)
-                pairs.append((rig.h2load(urls, CONNECTIONS, seconds, [generator]).per_s, engine))
-            else:
-                theirs = rig.h2load(urls, CONNECTIONS, seconds, [generator]).per_s
-                pairs.append((theirs, measure_engine(port, seconds, generator)))
-        return pairs
-
-
-def table(pairs: list[tuple[float, float]]) -> str:
-    """Return the rounds as a markdown table."""
-    return "\n".join(
-        [
-            "| | median | min | max |",
-            "|---|---|---|---|",
-            f"| h2load --h1, requests/s | {rig.Spread.of([pair[0] for pair in pairs])} |",
-            f"| native engine, requests/s | {rig.Spread.of([pair[1] for pair in pairs])} |",
-            f"| engine / h2load, paired | {rig.Spread.of([ours / theirs for theirs, ours in pairs])} |",
+        measure_h2load(port, 1, generator)
+        return [
+            {name: CONTENDERS[name](port, seconds, generator) for name in rig.rotated(CONTENDERS, number)}
+            for number in range(rounds)
         ]
-    )
+
+
+def table(measured: Sequence[dict[str, float]]) -> str:
+    """Return the rounds as a markdown table."""
+    rows = ["| | median | min | max | at least | |", "|---|---|---|---|---|---|"]
+    rows += [f"| {name}, requests/s | {rig.Spread.of([one[name] for one in measured])} | | |" for name in CONTENDERS]
+    for name, limit in LIMITS.items():
+        ratios = [one[ENGINE] / one[name] for one in measured]
+        met = rig.met(statistics.median(ratios) >= limit)
+        rows.append(f"| {ENGINE} / {name}, paired | {rig.Spread.of(ratios)} | {limit:g} | {met} |")
+    return "\n".join(rows)
 
 
 def main(arguments: list[str] | None = None) -> int:

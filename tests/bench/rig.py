@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,16 +165,29 @@ def _number(pattern: str, text: str) -> float:
     return float(found[1]) if "." in found[1] else int(found[1])
 
 
+def rotated(names: Iterable[str], number: int) -> list[str]:
+    """Return the names beginning with another one each round, so that none is always first."""
+    listed = list(names)
+    shift = number % len(listed)
+    return listed[shift:] + listed[:shift]
+
+
+def met(holds: bool) -> str:
+    """Return what a table says of a limit."""
+    return "met" if holds else "**not met**"
+
+
 def paired_benchmark(
     doc: str,
     run: Callable[[float, int], list[Any]],
     table: Callable[[list[Any]], str],
     plain: Callable[[list[Any]], Any],
     arguments: Sequence[str] | None,
+    seconds: float = 3.0,
 ) -> int:
     """Run a benchmark of paired rounds from the command line: print its table, write `plain` as JSON if asked to."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=seconds)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args(arguments)
