@@ -140,7 +140,7 @@ class ControlPlane:
     async def _announce(self, services: Sequence[str]) -> None:
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
             for service in services:
-                url = f"http://127.0.0.1:{self.platform.spec.ports[service]}/admin/sweep"
+                url = f"http://{self.platform.spec.host}:{self.platform.spec.ports[service]}/admin/sweep"
                 async with session.post(url, headers={_KEY: self.platform.spec.internal_api_key}) as answer:
                     if answer.status != 204:
                         raise SmokeError(f"{service} did not take its schedule: POST {url} answered {answer.status}")
@@ -158,7 +158,8 @@ class ControlPlane:
                     ("internal_with_key", at_service, key, probe.service),
                     ("internal_through_gateway", at_gateway, key, "the gateway"),
                 ):
-                    status = await _status(session, probe.method, port, probe.path, headers, probe.body)
+                    url = f"http://{spec.host}:{port}{probe.path}"
+                    status = await _status(session, probe.method, url, headers, probe.body)
                     found.append(Probe(name, subject + where, status))
         return found
 
@@ -166,17 +167,14 @@ class ControlPlane:
 async def _status(
     session: aiohttp.ClientSession,
     method: str,
-    port: int,
-    path: str,
+    url: str,
     headers: Mapping[str, str],
     body: bytes | None,
 ) -> int:
     """Return the answer's status, or 0 when there was no answer."""
     content = {"Content-Type": "application/json"} if body is not None else {}
     try:
-        async with session.request(
-            method, f"http://127.0.0.1:{port}{path}", headers={**headers, **content}, data=body
-        ) as answer:
+        async with session.request(method, url, headers={**headers, **content}, data=body) as answer:
             await answer.read()
             return answer.status
     except (aiohttp.ClientError, TimeoutError):

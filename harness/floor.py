@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from gateway_proxy.http1 import render_request
-from harness.engines.forked import ForkedLoad
+from harness.engines import Crew
+from harness.engines.forked import ForkedCrew
 from harness.engines.job import OK, ClosedLoop, Job, LoadResult, Request, Rows, Schedule
 from harness.errors import HarnessError, StartError
 from harness.forkserver import ForkServer, Spawn
@@ -78,13 +79,13 @@ class Ceiling:
 
 
 def generator_floor(
-    server: ForkServer, generator_cores: Sequence[int], platform_cores: Sequence[int], rate_per_s: float
+    server: ForkServer, crew: Crew, platform_cores: Sequence[int], rate_per_s: float
 ) -> dict[str, float]:
-    """Return the floor at this rate as plain figures: rate_per_s, requests, p50_us, p99_us, max_us. Takes 0.5 s.
+    """Return a crew's floor at this rate as plain figures: rate_per_s, requests, p50_us, p99_us, max_us. Takes 0.5 s.
 
     Raises HarnessError when the engine or the target does not come up.
     """
-    return measure_floor(server, generator_cores, platform_cores, rate_per_s).figures()
+    return measure_floor(server, (), platform_cores, rate_per_s, crew=crew).figures()
 
 
 def measure_floor(
@@ -94,8 +95,11 @@ def measure_floor(
     rate_per_s: float,
     seconds: float = FLOOR_S,
     payload: bytes = _PAYLOAD,
+    crew: Crew | None = None,
 ) -> Floor:
     """Drive a target that does nothing at constant arrivals, a million a second at most, for `seconds`.
+
+    `crew` is the engine to drive it with, in place of the native one on `generator_cores`.
 
     Raises HarnessError when the engine or the target does not come up.
     """
@@ -103,7 +107,8 @@ def measure_floor(
     end_ns = _WARMUP_NS + round(seconds * 1e9)
     at_ns = array("q", range(0, end_ns, round(1e9 / rate)))
     schedule = Schedule(at_ns, array("I", [0]) * len(at_ns), [_request(payload)])
-    job, result = _drive(server, generator_cores, target_cores, _Load(schedule, None, end_ns, len(payload)))
+    crew = crew or ForkedCrew(server, list(generator_cores))
+    job, result = _drive(server, crew, target_cores, _Load(schedule, None, end_ns, len(payload)))
     return _floor(rate, job.schedule.at_ns, result.open)
 
 
@@ -121,7 +126,8 @@ def measure_ceiling(
     """
     end_ns = _WARMUP_NS + round(seconds * 1e9)
     closed = ClosedLoop([_request(payload)], connections, 0, end_ns, repeat=True)
-    _, result = _drive(server, generator_cores, target_cores, _Load(Schedule.of([]), closed, end_ns, len(payload)))
+    crew = ForkedCrew(server, list(generator_cores))
+    _, result = _drive(server, crew, target_cores, _Load(Schedule.of([]), closed, end_ns, len(payload)))
     return _ceiling(connections, result)
 
 
@@ -137,9 +143,7 @@ def _request(payload: bytes) -> Request:
     return Request(0, payload, frozenset({200}))
 
 
-def _drive(
-    server: ForkServer, generator_cores: Sequence[int], target_cores: Sequence[int], load: _Load
-) -> tuple[Job, LoadResult]:
+def _drive(server: ForkServer, crew: Crew, target_cores: Sequence[int], load: _Load) -> tuple[Job, LoadResult]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(scratch_folder()))
         address = stack.enter_context(noop_target(server, target_cores, folder, load.request_bytes))
@@ -152,7 +156,7 @@ def _drive(
             closed=load.closed,
             marks_ns=[0, load.end_ns],
         )
-        return job, ForkedLoad(job, folder, server, list(generator_cores)).wait(_PATIENCE_S)
+        return job, crew.submit(job, folder).wait(_PATIENCE_S)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from scenarios.model import Scenario
 from scenarios.modes import MODES
 from stub_services.settings import Settings
 
-_HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 _READY_TIMEOUT_S = 10.0
 
 
@@ -42,16 +42,17 @@ class PlatformSpec:
     jwt_secret: str
     cores: list[int]
     template: Path  # a folder of store files that every trial starts from
+    host: str = LOOPBACK  # the address on which every component listens
 
     def base_url(self, service: str, origin: str) -> str:
         """Return where a caller of this origin reaches the service: there itself, or at the gateway."""
         through = MODES[self.mode]("external" if origin == "external" else "internal")
-        return f"http://{_HOST}:{self.ports[through[0] if through else service]}"
+        return f"http://{self.host}:{self.ports[through[0] if through else service]}"
 
     def gateway_config(self) -> str:
         """Return the exact configuration of this platform's gateway."""
         ports = {name: port for name, port in self.ports.items() if name != "gateway"}
-        plan = GatewayPlan(self.ports["gateway"], routes_for(self.scenario, self.mode), ports)
+        plan = GatewayPlan(self.ports["gateway"], routes_for(self.scenario, self.mode), ports, self.host)
         return GATEWAYS[self.gateway].render(plan)
 
 
@@ -108,7 +109,7 @@ class Platform:
         return Settings(
             name=name,
             port=spec.ports[name],
-            host=_HOST,
+            host=spec.host,
             store_dir=self.store_dir,
             peers={peer: spec.base_url(peer, "internal") for peer in spec.scenario.service(name).peers},
             internal_api_key=spec.internal_api_key,
@@ -125,7 +126,7 @@ class Platform:
         """Say whether the component accepts connections."""
         with (
             contextlib.suppress(OSError),
-            socket.create_connection((_HOST, self.spec.ports[component]), timeout=0.5),
+            socket.create_connection((self.spec.host, self.spec.ports[component]), timeout=0.5),
         ):
             return True
         return False

@@ -117,7 +117,7 @@ def run(
         settings = _pilot_settings(request, scenario, scratch, platform_cores, crew, watchdogs)
         settings, pilot, reason = _find_rate(request, settings, server, observer)
         observer.preparing("the load generator's own floor")
-        environment["generator_floor"] = generator_floor(server, generator_cores, platform_cores, settings.rate_per_s)
+        environment["generator_floor"] = generator_floor(server, crew, platform_cores, settings.rate_per_s)
         trials = plan_trials(
             request.modes,
             request.faults,

@@ -44,8 +44,8 @@ class Observation:
         t0_ns: int,
     ) -> Observation:
         """Join the open loop's, the closed loop's and the services' own requests."""
-        sent_closed = len(result.closed.sent_ns)
-        arrivals = [*outside, *closed[:sent_closed]]
+        sent_closed = result.closed_which or range(len(result.closed.sent_ns))
+        arrivals = [*outside, *(closed[which] for which in sent_closed)]
         fates = [
             *_engine_fates(result.open, [arrival.at_ns for arrival in outside]),
             *_engine_fates(result.closed, result.closed.sent_ns),

@@ -64,6 +64,13 @@ def _generator_doubts(
     late_limit_ms = (warmup.end_ns - warmup.start_ns) / 2e6  # what it had missed has to be over before the next window
     rules = (
         (
+            bool(result.lost),
+            "load_worker_lost",
+            float(len(result.lost)),
+            0.0,
+            f"what became of its requests is not known; lost: {', '.join(result.lost)}",
+        ),
+        (
             late_ms > late_limit_ms,
             "generator_late_start",
             late_ms,

@@ -55,3 +55,4 @@ class Engine:
     says: str
     missing: Callable[[], str | None]
     start: Callable[[CrewPlan], AbstractContextManager[Crew]]
+    several: bool = False  # whether it has workers: `workers`, `listen` and `await_workers` of the plan

@@ -115,7 +115,11 @@ class Mark:
 
 @dataclass
 class LoadResult:
-    """What was sent and what came back. `open` has a row for every planned request, `closed` for every one it sent."""
+    """What was sent and what came back. `open` has a row for every planned request, `closed` for every one it sent.
+
+    Row i of `closed` is request i of the loop, or `closed_which[i]` where several workers share the loop and one has
+    come further than another.
+    """
 
     open: Rows
     closed: Rows
@@ -126,3 +130,5 @@ class LoadResult:
     closed_end_ns: int  # when the closed loop really stopped sending (its requests may have run out)
     connections_opened: int
     lost: list[str] = field(default_factory=list)  # workers that went away: what became of their share is not known
+    closed_which: array[int] = field(default_factory=lambda: array("I"))
+    histograms: dict[str, str] = field(default_factory=dict)  # of distributed engines: name -> encoded, in microseconds

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 import cli
 from gateway_proxy.http1 import render_request
 from harness.engines.board import ask_stop, new_board, read_board
+from harness.engines.forked import ForkedCrew
 from harness.engines.job import DROPPED, ERROR, OK, TIMEOUT, ClosedLoop, Job, Request, Schedule
 from harness.engines.native import Engine
 from harness.errors import BadInputError
@@ -164,7 +165,7 @@ def test_a_rate_beyond_the_generator_is_its_own_limit_and_exit_code_5(scripted):
 def test_the_generators_floor_and_ceiling_are_plain_figures():
     with contextlib.closing(ForkServer(("harness.engines.native",))) as server:
         ceiling = measure_ceiling(server, [], [], connections=8)
-        floor = generator_floor(server, [], [], 200.0)
+        floor = generator_floor(server, ForkedCrew(server, []), [], 200.0)
     assert ceiling.per_s > 0
     assert len(ceiling.latency) > 0
     assert set(floor) == {"rate_per_s", "requests", "p50_us", "p99_us", "max_us"}

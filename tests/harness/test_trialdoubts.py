@@ -53,6 +53,14 @@ def test_a_generator_at_its_limits_voids_the_trial(fields, name):
     assert _names(_samples([5.0] * 100), _result(**fields)) == [name]
 
 
+def test_a_load_worker_that_was_lost_voids_the_trial_and_is_named():
+    lost = "worker 2 of 3 (elsewhere, pid 123)"
+    samples = _samples([5.0] * 100)
+    _, doubts = load_doubts(samples, 100, _result(lost=[lost]), WINDOWS[0], 10)
+    assert [(doubt.name, doubt.fatal) for doubt in doubts] == [("load_worker_lost", True)]
+    assert lost in doubts[0].advice
+
+
 def test_requests_that_were_never_started_void_the_trial():
     assert _names(_samples([5.0] * 100, outcome="dropped"), _result()) == ["rate_not_achieved"]
 
