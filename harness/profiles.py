@@ -15,6 +15,7 @@ class SearchProfile:
     null: bool
     flow_blocks: int
     window_s: float  # at least
+    least_requests: int  # of a window: a p99 rests on the worst hundredth of them
     precision: float
     votes: int
     most_windows: int
@@ -45,37 +46,17 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     "quick": Profile(
         "quick",
-        8,
-        2,
-        0.15,
-        0.7,
-        0.35,
-        0.1,
-        0.15,
-        0.5,
-        0.35,
-        0.6,
-        4,
-        SearchProfile("mix", 3, False, 2, 0.4, 0.08, 1, 12),
+        *(8, 2, 0.15, 0.7, 0.35, 0.1, 0.15, 0.5, 0.3, 0.6, 3),
+        SearchProfile("mix", 3, False, 2, 0.35, 350, 0.12, 1, 7),
     ),
     "standard": Profile(
         "standard",
-        12,
-        4,
-        1.0,
-        5.0,
-        2.0,
-        0.5,
-        0.5,
-        2.0,
-        2.0,
-        1.0,
-        12,
-        SearchProfile("mix", 8, True, 2, 1.0, 0.05, 2, 20),
+        *(12, 4, 1.0, 5.0, 2.0, 0.5, 0.5, 2.0, 2.0, 1.0, 12),
+        SearchProfile("mix", 9, True, 2, 1.0, 1000, 0.05, 2, 20),
     ),
     "thorough": Profile(
         "thorough",
         *(24, 8, 2.0, 12.0, 4.0, 1.0, 1.0, 5.0, 5.0, 2.0, 24),
-        SearchProfile("flows", 12, True, 3, 2.0, 0.03, 2, 24),
+        SearchProfile("flows", 12, True, 3, 2.0, 1000, 0.03, 2, 24),
     ),
 }

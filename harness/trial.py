@@ -35,8 +35,9 @@ from stub_services.effects import read_effects
 from stub_services.requests import RequestBook
 from stub_services.sweeps import SweepRow, read_sweeps
 
-_LEAD_NS = 60_000_000  # from writing the job to the first arrival; the engine says if it was not up by then
+_LEAD_NS = 45_000_000  # from writing the job to the first arrival; the engine says if it was not up by then
 _FAULT_PATIENCE_S = 2.0
+_PROBED_BLOCKS = 4  # behaviour that does not depend on load is asked for in these
 _SWEEP_PATIENCE_S = 0.5
 
 
@@ -188,7 +189,7 @@ def _drive(trial: PlannedTrial, script: _Script, settings: TrialSettings, contro
     """Smoke, probe, load, break and mend one running platform."""
     platform, timeline = control.platform, script.timeline
     control.smoke()
-    probes = [] if trial.fault else control.probe()
+    probes = control.probe() if not trial.fault and trial.block < _PROBED_BLOCKS else []
     job = _job(script, settings, platform)
     sweeps = plan_sweeps({flow.name: flow for flow in platform.spec.scenario.flows}, script.inside, job.t0_ns)
     pending = settings.crew.submit(job, platform.folder)
