@@ -37,7 +37,7 @@ from harness.trial import (
     measure_saturation,
     run_trial,
 )
-from harness.trialdoubts import CORE_STALLED
+from harness.trialdoubts import HOST_DISTURBED
 from harness.watchdog import start_watchdogs
 from results.record import MIX, Plan, PlannedTrial, RecordWriter
 from scenarios.model import Scenario
@@ -48,7 +48,7 @@ from stub_services.stores import build_template
 
 _PILOT_SHOTS_PER_S = 12_000
 _SHOTS_MARGIN = 1.6  # of what the pilot's throughput would use up in the closed loop
-_RERUN_SHARE = 0.1  # of the planned trials may be run again because the host stood still
+_RERUN_SHARE = 0.1  # of the planned trials may be run again because the host disturbed them
 _GIVE_UP_AFTER = 3  # failed trials in a row
 _FIRST_SHARE = 0.6  # of the pilot's throughput: where the first search of an arm begins
 _FIRST_STEP = 1.25
@@ -217,7 +217,7 @@ def _run_trials(
         if failed_in_a_row == _GIVE_UP_AFTER:
             raise HarnessError(f"{_GIVE_UP_AFTER} trials in a row failed; the last one: {outcome.record.error}")
         planned = number + len(queue)
-        if planned < most and any(doubt.name == CORE_STALLED for doubt in outcome.record.doubts):
+        if planned < most and any(doubt.name in HOST_DISTURBED for doubt in outcome.record.doubts):
             _insert_rerun(queue, trial, planned)
         yield RunOutcome(writer.run_dir, number + len(queue), number)
 

@@ -31,7 +31,7 @@ from harness.trial import (
     logged_sweeps,
     require_alive,
 )
-from harness.trialdoubts import STALL_LIMIT_MS
+from harness.trialdoubts import SEARCH_SPOILED, STALL_LIMIT_MS
 from harness.watchdog import read_stalls
 from results.record import CAPACITY_WINDOW, MIX, Event, PlannedTrial, RecordedDoubt, TrialRecord, Window
 from stub_services.calllog import read_calls
@@ -278,7 +278,7 @@ def _generator(run: _Run) -> dict[str, float]:
 def _doubts(run: _Run, ending: str) -> Iterator[RecordedDoubt]:
     void = sum(bool(seen.spoiled) for seen in run.windows)
     if ending.startswith(f"{_MOST_VOID_IN_A_ROW} windows"):
-        yield RecordedDoubt("search_spoiled", True, float(void), _MOST_VOID_IN_A_ROW, f"{ending}; quieten the host")
+        yield RecordedDoubt(SEARCH_SPOILED, True, float(void), _MOST_VOID_IN_A_ROW, f"{ending}; quieten the host")
     elif ending != "settled":
         advice = f"{ending}, so that the arm has no capacity in this block"
         yield RecordedDoubt("search_not_settled", False, float(len(run.windows)), 0.0, advice)

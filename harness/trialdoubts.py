@@ -10,6 +10,9 @@ from harness.watchdog import Stall
 from results.record import Event, RecordedDoubt, Window
 
 CORE_STALLED = "core_stalled"
+SEARCH_SPOILED = "search_spoiled"
+HOST_DISTURBED = frozenset({CORE_STALLED, SEARCH_SPOILED})
+"""Doubts that say nothing about what was measured: such a trial is run again."""
 STALL_LIMIT_MS = 20.0
 _BUSY_LIMIT = 0.8
 _ACHIEVED_LIMIT = 0.99
