@@ -30,6 +30,7 @@ _READ, _WRITE = 1, 4  # EPOLLIN and EPOLLOUT, POLLIN and POLLOUT alike
 _SPIN_NS = 2_000_000
 _NEVER = 1 << 62
 _BOARD_NS = 100_000_000
+_H = ord("H")
 # More than 128 KiB would make the allocator map and unmap pages for every read: three times the system time.
 _RECEIVE_BYTES = 16_384
 
@@ -99,7 +100,7 @@ class _Connection:
         self.accepts: frozenset[int] = frozenset()
 
     def send(self, payload: bytes) -> None:
-        self.parser.begin(payload.startswith(b"HEAD "))
+        self.parser.begin(payload[0] == _H and payload.startswith(b"HEAD "))
         if self.connecting:
             self.pending = memoryview(payload)
             return
@@ -213,11 +214,11 @@ class Engine:
         self.closed_rows = Rows.blank(0)
         self.deadlines: deque[tuple[int, _Connection, Rows, int]] = deque()
         self.in_flight = 0
-        self.sent = 0
         self.ended = [0, 0, 0, 0]  # by outcome
         self.opened = 0
         self.idle_ns = 0
         self.marks: list[Mark] = []
+        self.next_mark_ns = self._next_mark()
         self.free_slots = 0  # closed loop: completions that have not been answered by a new request yet
         self.requests_left = _closed_requests(job)
         self.board = open_board(job.board) if job.board else bytearray(BOARD_BYTES)
@@ -305,13 +306,10 @@ class Engine:
             return
         self.free_slots -= 1
         rows = self.closed_rows
-        for column, blank in (
-            (rows.sent_ns, -1),
-            (rows.done_ns, -1),
-            (rows.status, 0),
-            (rows.outcome, ERROR),
-        ):
-            column.append(blank)
+        rows.sent_ns.append(-1)
+        rows.done_ns.append(-1)
+        rows.status.append(0)
+        rows.outcome.append(ERROR)
         self._launch(request, rows, len(rows.sent_ns) - 1)
 
     def _stop_closed(self) -> None:
@@ -329,7 +327,6 @@ class Engine:
         rows.sent_ns[row] = now - self.t0_ns
         rows.outcome[row] = ERROR
         self.in_flight += 1
-        self.sent += 1
         if connection is None:
             connection = self._connect(request.target)
         connection.row, connection.rows, connection.accepts = row, rows, request.accepts
@@ -356,7 +353,7 @@ class Engine:
     def _turn(self, next_due_ns: int) -> None:
         """Wait for events until shortly before the next thing to do, and handle them."""
         before = self.clock()
-        wait = min(next_due_ns, self._next_mark(), self.deadlines[0][0] if self.deadlines else _NEVER) - before
+        wait = min(next_due_ns, self.next_mark_ns, self.deadlines[0][0] if self.deadlines else _NEVER) - before
         timeout = max(0, (wait - _SPIN_NS) // 1_000_000) / 1000 if wait > _SPIN_NS else 0
         events = self.poller.poll(min(timeout, 0.2))
         after = self.clock()
@@ -368,7 +365,7 @@ class Engine:
             if connection is not None:
                 connection.ready(mask)
         self._expire(after)
-        if self._next_mark() <= after:
+        if self.next_mark_ns <= after:
             self._mark(after)
         if self.board_due_ns <= after:
             self._show(after)
@@ -398,10 +395,12 @@ class Engine:
             except ProcessLookupError:
                 continue
         self.marks.append(Mark(now - self.t0_ns, clocks))
+        self.next_mark_ns = self._next_mark()
 
     def _show(self, now: int) -> None:
         self.board_due_ns = now + _BOARD_NS
-        write_board(self.board, (now - self.t0_ns, self.sent, *self.ended, self.in_flight))
+        sent = self.in_flight + sum(self.ended) - self.ended[DROPPED]
+        write_board(self.board, (now - self.t0_ns, sent, *self.ended, self.in_flight))
 
     def _wind_up(self) -> None:
         """Send nothing more, read the CPU clocks a last time, and wait for what is in flight."""
@@ -413,5 +412,5 @@ class Engine:
             self._turn(_NEVER)
 
     def _wait_for_marks(self) -> None:
-        while self._next_mark() < _NEVER:
-            self._turn(self._next_mark())
+        while self.next_mark_ns < _NEVER:
+            self._turn(self.next_mark_ns)
