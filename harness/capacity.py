@@ -52,6 +52,11 @@ class Search:
         low, high = bracket(self.votes)
         return low is not None and high is not None and high <= low * (1 + self.rules.precision)
 
+    @property
+    def carried_per_s(self) -> float | None:
+        """Return the highest rate carried, or None while the search is not settled."""
+        return bracket(self.votes)[0] if self.settled else None
+
     def _move(self) -> float | None:
         low, high = bracket(self.votes)
         if self.settled:

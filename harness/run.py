@@ -178,8 +178,12 @@ class _Runner:
         return self.carried.get((mode, MIX), _FIRST_SHARE * self.pilot[mode]), _FIRST_STEP
 
 
+def _wanted_capacity(request: RunRequest) -> str:
+    return request.capacity or request.profile.search.what
+
+
 def _searches(request: RunRequest, scenario: Scenario) -> SearchPlan:
-    profile, wanted = request.profile.search, request.capacity or request.profile.search.what
+    profile, wanted = request.profile.search, _wanted_capacity(request)
     if wanted == "none":
         return SearchPlan()
     flows = tuple(flow.name for flow in scenario.flows) if wanted == "flows" else ()
@@ -351,7 +355,7 @@ def _find_rate(
     shots = int(max(throughput.values()) * _SHOTS_MARGIN * (request.profile.saturation_s + 0.1))
     observer.preparing("seeding the stores")
     settings = replace(settings, rate_per_s=rate, saturation_shots=shots)
-    searching = (request.capacity or request.profile.search.what) != "none"
+    searching = _wanted_capacity(request) != "none"
     searched = min(_MOST_LEARNERS, search_arrivals(max(throughput.values()), settings)) if searching else 0
     settings = _with_learners(settings, learners_needed(rate, request.profile, shots, searched))
     return settings, throughput, reason

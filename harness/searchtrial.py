@@ -15,28 +15,32 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from harness.capacity import Search, SearchRules
-from harness.control import RESERVED, ControlPlane, Sweeps, plan_sweeps
-from harness.engines.job import Job, LoadResult
+from harness.control import RESERVED, ControlPlane, plan_sweeps
+from harness.engines.job import LoadResult
 from harness.forkserver import ForkServer
-from harness.load import Renderer
 from harness.platform import Platform
 from harness.samples import Fate, Observation, call_columns, sample_columns
 from harness.schedule import Arrival, draw_schedule
+from harness.timeline import Timeline
 from harness.trial import (
+    Script,
     TrialOutcome,
     TrialSettings,
     await_sweeps,
+    build_job,
+    count_outcomes,
+    logged_calls,
     logged_sweeps,
     require_alive,
+    with_figures,
 )
-from harness.trialdoubts import SEARCH_SPOILED, STALL_LIMIT_MS
+from harness.trialdoubts import SEARCH_SPOILED, STALL_LIMIT_MS, quantile
 from harness.watchdog import read_stalls
 from results.record import CAPACITY_WINDOW, MIX, Event, PlannedTrial, RecordedDoubt, TrialRecord, Window
-from stub_services.calllog import read_calls
 
-_LEAD_NS = 40_000_000
 _RAMP_NS = 100_000_000  # connections are opened; not counted
 _LONGEST_S = 3.0
 _MOST_VOID_IN_A_ROW = 4
@@ -46,20 +50,14 @@ _SLIP_SHARE = 0.1  # of the objective's p99
 
 @dataclass(frozen=True)
 class _Seen:
-    """One window: its rate, its place in the trial, what was planned in it and what became of it."""
+    """One window: its place in the trial, what was planned in it and what became of it."""
 
-    rate_per_s: float
     offset_ns: int  # of its t0 from the trial's
-    length_ns: int
+    counted: Window  # what counts, from the window's own t0
     observation: Observation
     result: LoadResult
     met: bool  # the objective
     spoiled: str  # why it does not count; empty: it does
-
-    @property
-    def edges(self) -> tuple[int, int]:
-        """Start and end of what counts, from the window's own t0."""
-        return _RAMP_NS, _RAMP_NS + self.length_ns
 
 
 @dataclass
@@ -71,6 +69,16 @@ class _Run:
     ended: str = ""
     used_learners: int = 0
     void_in_a_row: int = 0
+
+    @property
+    def spoiled(self) -> bool:
+        """Say whether the search was given up because of the generator or the host."""
+        return self.void_in_a_row == _MOST_VOID_IN_A_ROW
+
+    @property
+    def ending(self) -> str:
+        """Return how the search ended, in words."""
+        return self.ended or ("settled" if self.search.settled else "the bracket did not close")
 
 
 def search_arrivals(profile_rate_per_s: float, settings: TrialSettings) -> int:
@@ -99,7 +107,7 @@ def run_search(
             t0_ns = time.monotonic_ns()
             _search(run, trial, settings, control, t0_ns)
             require_alive(platform)
-        return _assemble(trial, run, platform, t0_ns)
+        return _assemble(trial, run, platform, t0_ns), run.search.carried_per_s
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -114,7 +122,7 @@ def _search(run: _Run, trial: PlannedTrial, settings: TrialSettings, control: Co
         run.void_in_a_row = run.void_in_a_row + 1 if seen.spoiled else 0
         if not seen.spoiled:
             run.search.tell(rate, met=seen.met)
-        elif run.void_in_a_row == _MOST_VOID_IN_A_ROW:
+        elif run.spoiled:
             run.ended = f"{_MOST_VOID_IN_A_ROW} windows in a row were void: {seen.spoiled}"
 
 
@@ -122,25 +130,26 @@ def _offer(
     rate_per_s: float, run: _Run, trial: PlannedTrial, settings: TrialSettings, control: ControlPlane, t0_ns: int
 ) -> _Seen | None:
     """Drive one window at this rate; None when it would need more learners than are seeded."""
-    length_ns = int(_length_s(settings, rate_per_s) * 1e9)
-    arrivals = _draw(rate_per_s, (_RAMP_NS + length_ns) / 1e9, run, trial, settings)
+    counted = Window("", _RAMP_NS, _RAMP_NS + int(_length_s(settings, rate_per_s) * 1e9), offered_per_s=rate_per_s)
+    arrivals = _draw(rate_per_s, counted.end_ns / 1e9, run, trial, settings)
     if run.used_learners + len(arrivals) > settings.learners - RESERVED:
         return None
     run.used_learners += len(arrivals)
     platform = control.platform
     flows = {flow.name: flow for flow in platform.spec.scenario.flows}
     outside = [arrival for arrival in arrivals if flows[arrival.flow].origin == "external"]
-    job = _job(outside, length_ns, settings, platform)
+    job = build_job(Script(Timeline([counted], counted.end_ns), outside, [], []), settings, platform)
     sweeps = plan_sweeps(flows, arrivals, job.t0_ns)
     pending = settings.crew.submit(job, platform.folder)
     control.schedule(sweeps)
     result = pending.wait(settings.timeout_ms / 1e3 + 10)
     await_sweeps(platform, sweeps, control)
-    observation = _observe(outside, result, sweeps, control, job.t0_ns)
+    logged = logged_sweeps(sweeps, control)
+    observation = Observation.of(outside, [], result, sweeps.arrivals, logged, job.t0_ns)
     control.keep(sweeps)
-    met = _met(observation, length_ns, settings) and not result.lost
-    spoiled = "" if met else _spoiled(result, observation, len(outside), length_ns, settings, job.t0_ns)
-    return _Seen(rate_per_s, job.t0_ns - t0_ns, length_ns, observation, result, met, spoiled)
+    met = _met(observation, counted, settings) and not result.lost
+    spoiled = "" if met else _spoiled(result, observation.fates[: len(outside)], counted, settings, job.t0_ns)
+    return _Seen(job.t0_ns - t0_ns, counted, observation, result, met, spoiled)
 
 
 def _draw(rate_per_s: float, seconds: float, run: _Run, trial: PlannedTrial, settings: TrialSettings) -> list[Arrival]:
@@ -159,52 +168,27 @@ def _length_s(settings: TrialSettings, rate_per_s: float) -> float:
     return max(profile.window_s, min(_LONGEST_S, max(profile.least_requests / rate_per_s, backlog_s)))
 
 
-def _job(outside: Sequence[Arrival], length_ns: int, settings: TrialSettings, platform: Platform) -> Job:
-    render = Renderer(settings.book, platform.spec)
-    return Job(
-        targets=render.targets,
-        schedule=render.schedule(outside),
-        t0_ns=time.monotonic_ns() + _LEAD_NS,
-        timeout_ns=int(settings.timeout_ms * 1e6),
-        max_in_flight=settings.max_in_flight,
-        marks_ns=[_RAMP_NS, _RAMP_NS + length_ns],
-        watched=dict(platform.pids),
-    )
-
-
-def _observe(
-    outside: list[Arrival], result: LoadResult, sweeps: Sweeps, control: ControlPlane, t0_ns: int
-) -> Observation:
-    logged = logged_sweeps(sweeps, control)
-    return Observation.of(outside, [], result, sweeps.arrivals, logged, t0_ns)
-
-
-def _spoiled(
-    result: LoadResult, observation: Observation, sent: int, length_ns: int, settings: TrialSettings, t0_ns: int
-) -> str:
-    """Say what the instrument or the host did to the window, or nothing."""
-    slips = sorted(fate.sent_ns - fate.intended_ns for fate in observation.fates[:sent] if fate.sent_ns >= 0)
-    slip_ms = slips[int(0.99 * len(slips))] / 1e6 if slips else 0.0
-    start_ns, end_ns = t0_ns + _RAMP_NS, t0_ns + _RAMP_NS + length_ns
-    stalls = read_stalls(settings.watchdogs, start_ns, end_ns)
-    stalled = any(stall.late_ns / 1e6 > STALL_LIMIT_MS and stall.overlaps(start_ns, end_ns) for stall in stalls)
+def _spoiled(result: LoadResult, sent: Sequence[Fate], counted: Window, settings: TrialSettings, t0_ns: int) -> str:
+    """Say what the instrument or the host did to the window, or nothing. `sent`: what the load engine had to send."""
+    slips = sorted(fate.sent_ns - fate.intended_ns for fate in sent if fate.sent_ns >= 0)
+    stalls = read_stalls(settings.watchdogs, t0_ns + counted.start_ns, t0_ns + counted.end_ns)
     if result.lost:
         return f"the load generator lost {', '.join(result.lost)}"
     if result.late_start_ns > _RAMP_NS:
         return "the load generator came up late"
     if result.busy_share > _MOST_BUSY:
         return "the load generator was at its own limit"
-    if slip_ms > _SLIP_SHARE * settings.objective.p99_ms:
+    if quantile(slips, 0.99) / 1e6 > _SLIP_SHARE * settings.objective.p99_ms:
         return "the load generator was behind its schedule"
+    stalled = any(stall.late_ns / 1e6 > STALL_LIMIT_MS for stall in stalls)
     return "a core of the platform stood still" if stalled else ""
 
 
-def _met(observation: Observation, length_ns: int, settings: TrialSettings) -> bool:
-    start, end = _RAMP_NS, _RAMP_NS + length_ns
-    counted = [fate for fate in observation.fates if start <= fate.intended_ns < end]
-    latencies = [latency for fate in counted if not math.isnan(latency := _latency_ms(fate, settings.timeout_ms))]
-    bad = sum(fate.outcome != "ok" for fate in counted)
-    return settings.objective.met(latencies, bad, len(counted))
+def _met(observation: Observation, counted: Window, settings: TrialSettings) -> bool:
+    due = [fate for fate in observation.fates if counted.start_ns <= fate.intended_ns < counted.end_ns]
+    latencies = [latency for fate in due if not math.isnan(latency := _latency_ms(fate, settings.timeout_ms))]
+    bad = sum(fate.outcome != "ok" for fate in due)
+    return settings.objective.met(latencies, bad, len(due))
 
 
 def _latency_ms(fate: Fate, timeout_ms: float) -> float:
@@ -214,41 +198,34 @@ def _latency_ms(fate: Fate, timeout_ms: float) -> float:
     return timeout_ms if fate.outcome == "timeout" else math.nan
 
 
-def _assemble(trial: PlannedTrial, run: _Run, platform: Platform, t0_ns: int) -> tuple[TrialOutcome, float | None]:
+def _assemble(trial: PlannedTrial, run: _Run, platform: Platform, t0_ns: int) -> TrialOutcome:
     windows = [_window(number, seen) for number, seen in enumerate(run.windows, 1)]
     whole = _merged(run.windows)
-    samples = sample_columns(whole, windows)
-    rows = [row for path in sorted(platform.log_dir.glob("*.calls")) for row in read_calls(path)]
-    ending = run.ended or ("settled" if run.search.settled else "the bracket did not close")
-    doubts = list(_doubts(run, ending))
+    doubts = list(_doubts(run))
     record = TrialRecord(
         trial=trial,
-        state="void" if any(doubt.fatal for doubt in doubts) else "done",
+        state="void" if run.spoiled else "done",
         windows=windows,
-        events=[Event(max((window.end_ns for window in windows), default=0), "search_end", detail=ending)],
+        events=[Event(max((window.end_ns for window in windows), default=0), "search_end", detail=run.ending)],
         doubts=doubts,
-        counts=_counts(whole),
+        counts=count_outcomes([fate.outcome for fate in whole.fates]),
         generator=_generator(run),
         ready_s=platform.ready_s,
     )
-    outcome = TrialOutcome(record, samples, call_columns(rows, windows, t0_ns))
-    return outcome, _carried(run)
-
-
-def _carried(run: _Run) -> float | None:
-    met = [rate for rate, votes in run.search.votes.items() if votes.met > votes.missed]
-    return max(met, default=None) if run.search.settled else None
+    calls = call_columns(logged_calls(platform.log_dir), windows, t0_ns)
+    return TrialOutcome(record, sample_columns(whole, windows), calls)
 
 
 def _window(number: int, seen: _Seen) -> Window:
+    fates = seen.observation.fates
+    columns: dict[str, Sequence[Any]] = {
+        "done_ns": [fate.done_ns for fate in fates],
+        "outcome": [fate.outcome for fate in fates],
+    }
+    window = with_figures(seen.counted, columns, seen.result.marks)
     name = f"{'void-' if seen.spoiled else CAPACITY_WINDOW}{number:02d}"
-    start, end = (edge + seen.offset_ns for edge in seen.edges)
-    answered = sum(
-        fate.outcome == "ok" and seen.edges[0] <= fate.done_ns < seen.edges[1] for fate in seen.observation.fates
-    )
-    marks = [mark.cpu_ns for mark in seen.result.marks]
-    cpu = {name: marks[-1][name] - used for name, used in marks[0].items() if name in marks[-1]} if marks else {}
-    return Window(name, start, end, answered, cpu, seen.rate_per_s)
+    start, end = window.start_ns + seen.offset_ns, window.end_ns + seen.offset_ns
+    return replace(window, name=name, start_ns=start, end_ns=end)
 
 
 def _merged(windows: Sequence[_Seen]) -> Observation:
@@ -275,16 +252,10 @@ def _generator(run: _Run) -> dict[str, float]:
     }
 
 
-def _doubts(run: _Run, ending: str) -> Iterator[RecordedDoubt]:
+def _doubts(run: _Run) -> Iterator[RecordedDoubt]:
     void = sum(bool(seen.spoiled) for seen in run.windows)
-    if ending.startswith(f"{_MOST_VOID_IN_A_ROW} windows"):
-        yield RecordedDoubt(SEARCH_SPOILED, True, float(void), _MOST_VOID_IN_A_ROW, f"{ending}; quieten the host")
-    elif ending != "settled":
-        advice = f"{ending}, so that the arm has no capacity in this block"
+    if run.spoiled:
+        yield RecordedDoubt(SEARCH_SPOILED, True, float(void), _MOST_VOID_IN_A_ROW, f"{run.ending}; quieten the host")
+    elif not run.search.settled:
+        advice = f"{run.ending}, so that the arm has no capacity in this block"
         yield RecordedDoubt("search_not_settled", False, float(len(run.windows)), 0.0, advice)
-
-
-def _counts(whole: Observation) -> dict[str, int]:
-    outcomes = [fate.outcome for fate in whole.fates]
-    counts = {name: outcomes.count(name) for name in ("ok", "error", "timeout", "dropped")}
-    return {"planned": len(outcomes), "sent": len(outcomes) - counts["dropped"], **counts}

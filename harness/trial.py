@@ -9,7 +9,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from harness.watchdog import read_stalls
 from results.record import Event, PlannedTrial, Probe, TrialRecord, Window
 from scenarios.faults import FAULTS
 from scenarios.objective import Objective
-from stub_services.calllog import read_calls, read_events
+from stub_services.calllog import CallRow, read_calls, read_events
 from stub_services.effects import read_effects
 from stub_services.requests import RequestBook
 from stub_services.sweeps import SweepRow, read_sweeps
@@ -71,7 +71,7 @@ class TrialOutcome:
 
 
 @dataclass(frozen=True)
-class _Script:
+class Script:
     """What is going to happen: drawn from the seed, the same in every arm of a block."""
 
     timeline: Timeline
@@ -128,11 +128,11 @@ def measure_saturation(mode: str, settings: TrialSettings, server: ForkServer) -
     """
     folder = settings.scratch / f"pilot-{mode}"
     timeline = pilot_timeline(settings.profile)
-    script = _Script(timeline, [], [], _closed_arrivals(settings, 0, random.Random(f"{settings.seed}:pilot")))
+    script = Script(timeline, [], [], _closed_arrivals(settings, 0, random.Random(f"{settings.seed}:pilot")))
     try:
         with Platform(replace(settings.spec, mode=mode), folder, server) as platform:
             ControlPlane(platform, settings.book, settings.learners).smoke()
-            job = _job(script, settings, platform)
+            job = build_job(script, settings, platform)
             result = settings.crew.submit(job, folder).wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -148,7 +148,7 @@ def _best_throughput(done_ns: Sequence[int], window: Window, stretches: int = 4)
     return max(places[number] for number in range(stretches)) / length_ns * 1e9
 
 
-def _write_script(trial: PlannedTrial, settings: TrialSettings) -> _Script:
+def _write_script(trial: PlannedTrial, settings: TrialSettings) -> Script:
     rng = random.Random(f"{settings.seed}:schedule:{trial.block}")
     scenario = settings.spec.scenario
     saturation = trial.block < settings.profile.saturation_blocks and not trial.fault
@@ -158,7 +158,7 @@ def _write_script(trial: PlannedTrial, settings: TrialSettings) -> _Script:
     weights = {flow.name: flow.weight for flow in scenario.flows}
     arrivals = draw_schedule(weights, settings.rate_per_s, timeline.open_end_ns / 1e9, scenario.load.arrivals, rng)
     external = {flow.name for flow in scenario.flows if flow.origin == "external"}
-    return _Script(
+    return Script(
         timeline,
         outside=[arrival for arrival in arrivals if arrival.flow in external],
         inside=[arrival for arrival in arrivals if arrival.flow not in external],
@@ -171,7 +171,8 @@ def _closed_arrivals(settings: TrialSettings, first_learner: int, rng: random.Ra
     return draw_mix(weights, settings.saturation_shots, first_learner, rng) if weights else []
 
 
-def _job(script: _Script, settings: TrialSettings, platform: Platform) -> Job:
+def build_job(script: Script, settings: TrialSettings, platform: Platform) -> Job:
+    """Return the load engine's job, rendered, to begin in a moment."""
     render = Renderer(settings.book, platform.spec)
     return Job(
         targets=render.targets,
@@ -185,12 +186,12 @@ def _job(script: _Script, settings: TrialSettings, platform: Platform) -> Job:
     )
 
 
-def _drive(trial: PlannedTrial, script: _Script, settings: TrialSettings, control: ControlPlane) -> _Seen:
+def _drive(trial: PlannedTrial, script: Script, settings: TrialSettings, control: ControlPlane) -> _Seen:
     """Smoke, probe, load, break and mend one running platform."""
     platform, timeline = control.platform, script.timeline
     control.smoke()
     probes = control.probe() if not trial.fault and trial.block < _PROBED_BLOCKS else []
-    job = _job(script, settings, platform)
+    job = build_job(script, settings, platform)
     sweeps = plan_sweeps({flow.name: flow for flow in platform.spec.scenario.flows}, script.inside, job.t0_ns)
     pending = settings.crew.submit(job, platform.folder)
     control.schedule(sweeps)
@@ -256,15 +257,15 @@ def await_sweeps(platform: Platform, sweeps: Sweeps, control: ControlPlane) -> N
 
 
 def _assemble(
-    trial: PlannedTrial, script: _Script, settings: TrialSettings, seen: _Seen, control: ControlPlane
+    trial: PlannedTrial, script: Script, settings: TrialSettings, seen: _Seen, control: ControlPlane
 ) -> TrialOutcome:
     """Join what the engine, the services' logs and the stores say into the trial's record."""
     logs = control.platform.log_dir
     events = sorted([*seen.events, *_breaker_events(logs, seen.t0_ns)], key=lambda event: event.at_ns)
     windows = settle(script.timeline, seen.events, seen.result.closed_end_ns)
     samples = sample_columns(_observe_all(script, seen, control), windows)
-    windows = [_with_figures(window, samples, seen.result.marks) for window in windows]
-    rows = [row for path in sorted(logs.glob("*.calls")) for row in read_calls(path)]
+    windows = [with_figures(window, samples, seen.result.marks) for window in windows]
+    rows = logged_calls(logs)
     generator, doubts = load_doubts(
         samples, len(script.outside), seen.result, script.timeline.windows[0], settings.max_in_flight
     )
@@ -278,18 +279,23 @@ def _assemble(
         events=events,
         probes=seen.probes,
         doubts=doubts,
-        counts=_counts(list(samples["outcome"])),
+        counts=count_outcomes(list(samples["outcome"])),
         generator=generator,
         ready_s=seen.ready_s,
     )
     return TrialOutcome(record, samples, call_columns(rows, windows, seen.t0_ns))
 
 
-def _observe_all(script: _Script, seen: _Seen, control: ControlPlane) -> Observation:
+def _observe_all(script: Script, seen: _Seen, control: ControlPlane) -> Observation:
     logged = logged_sweeps(seen.sweeps, control)
     observed = Observation.of(script.outside, script.closed, seen.result, seen.sweeps.arrivals, logged, seen.t0_ns)
     wanted = [(arrival.flow, arrival.learner) for arrival in observed.arrivals]
     return replace(observed, effects=read_effects(control.platform.store_dir, wanted))
+
+
+def logged_calls(logs: Path) -> list[CallRow]:
+    """Return the internal calls that all services logged."""
+    return [row for path in sorted(logs.glob("*.calls")) for row in read_calls(path)]
 
 
 def logged_sweeps(sweeps: Sweeps, control: ControlPlane) -> dict[str, dict[int, SweepRow]]:
@@ -303,7 +309,8 @@ def logged_sweeps(sweeps: Sweeps, control: ControlPlane) -> dict[str, dict[int, 
     }
 
 
-def _with_figures(window: Window, samples: dict[str, Sequence[Any]], marks: Sequence[Mark]) -> Window:
+def with_figures(window: Window, samples: Mapping[str, Sequence[Any]], marks: Sequence[Mark]) -> Window:
+    """Return the window with how many were answered in it (done_ns, outcome) and the CPU time spent in it."""
     answered = sum(
         outcome == "ok" and window.start_ns <= done < window.end_ns
         for done, outcome in zip(samples["done_ns"], samples["outcome"], strict=True)
@@ -324,6 +331,7 @@ def _breaker_events(logs: Path, t0_ns: int) -> Iterator[Event]:
             yield Event(row.at_ns - t0_ns, row.kind, path.stem, row.peer)
 
 
-def _counts(outcomes: list[str]) -> dict[str, int]:
+def count_outcomes(outcomes: list[str]) -> dict[str, int]:
+    """Return how many requests were planned and sent, and how many had each outcome."""
     counts = {name: outcomes.count(name) for name in ("ok", "error", "timeout", "dropped")}
     return {"planned": len(outcomes), "sent": len(outcomes) - counts["dropped"], **counts}

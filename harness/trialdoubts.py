@@ -36,8 +36,8 @@ def load_doubts(
     )
     figures = {
         "slip_mean_us": sum(slips) / len(slips) if slips else 0.0,
-        "slip_p50_us": _quantile(slips, 0.5),
-        "slip_p99_us": _quantile(slips, 0.99),
+        "slip_p50_us": quantile(slips, 0.5),
+        "slip_p99_us": quantile(slips, 0.99),
         "slip_max_us": slips[-1] if slips else 0.0,
         "busy_share": result.busy_share,
         "achieved_share": _achieved_share(own),
@@ -46,7 +46,8 @@ def load_doubts(
     return figures, _generator_doubts(figures, result, warmup, max_in_flight)
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return a quantile of ordered values; 0 without any."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 

@@ -7,13 +7,13 @@ show in the error share.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from results.capacity import searches
+from results.capacity import CapacitySearch
 from results.estimate import Measured, compare, measure, subtract
 from results.loaded import NS_PER_S, Loaded, window_of
 from results.metrics import LEAST_REQUESTS, METRICS, QUANTILES
@@ -73,10 +73,10 @@ class BlockTable:
         return subtract(self.of(key, minuend), self.of(key, subtrahend), unit, seed=self.seed)
 
 
-def block_table(loaded: Loaded) -> BlockTable:
-    """Compute every steady-state figure of the record."""
+def block_table(loaded: Loaded, searches: Iterable[CapacitySearch] = ()) -> BlockTable:
+    """Compute every steady-state figure of the record, and the capacities that these searches found."""
     values: dict[Key, dict[str, dict[int, float]]] = {}
-    for key, at, value in _figures(loaded):
+    for key, at, value in (*_figures(loaded), *_capacity(searches)):
         trial = loaded.trials[at].trial
         values.setdefault(key, {}).setdefault(trial.arm, {})[trial.block] = value
     return BlockTable(values, loaded.plan.seed)
@@ -94,7 +94,6 @@ def _figures(loaded: Loaded) -> Iterator[Figure]:
         yield from _rates(at, trial, rows[rows["trial"] == at])
         yield from _saturation(at, trial, samples[samples["trial"] == at])
         yield from _cpu(at, trial)
-    yield from _capacity(loaded)
 
 
 def _flow_figures(rows: pd.DataFrame) -> Iterator[Figure]:
@@ -159,8 +158,8 @@ def _cpu(at: int, trial: TrialRecord) -> Iterator[Figure]:
         yield Figure(Key("cpu_per_request", component=name), at, cpu / 1000 / window.requests)
 
 
-def _capacity(loaded: Loaded) -> Iterator[Figure]:
-    for search in searches(loaded):
+def _capacity(searches: Iterable[CapacitySearch]) -> Iterator[Figure]:
+    for search in searches:
         if search.settled and search.low is not None:
             yield Figure(Key("capacity", "" if search.what == MIX else search.what), search.at, search.low)
 

@@ -34,7 +34,8 @@ def build(run_dir: Path) -> Results:
     """
     loaded = _usable(load(run_dir))
     check_claims(loaded.scenario)
-    blocks = block_table(loaded)
+    found = searches(loaded)
+    blocks = block_table(loaded, found)
     evidence = _evidence(loaded, blocks)
     compared = tuple(_comparisons(blocks))
     return Results(
@@ -56,7 +57,7 @@ def build(run_dir: Path) -> Results:
         curves=tuple(curves(loaded)),
         timelines=tuple(timelines(loaded)),
         objective=objective_of(loaded),
-        searches=tuple(searches(loaded)),
+        searches=tuple(found),
         load_curves=tuple(load_curves(loaded)),
     )
 

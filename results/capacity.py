@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from results.loaded import NS_PER_S, Loaded, window_of
@@ -20,6 +21,7 @@ from scenarios.objective import Objective, Votes, bracket, nearest_rank
 
 BIN = 1.06
 """Windows of one arm whose rates differ by less than this factor are one point of its curve."""
+_Groups = Mapping[Any, pd.DataFrame]  # (trial, window) -> its requests
 _SLACK = 1e-3  # rates are recorded to a tenth of a request a second
 
 
@@ -81,20 +83,13 @@ def searches(loaded: Loaded) -> list[CapacitySearch]:
     if objective is None:
         return []
     found = loaded.searches()
-    rows = loaded.samples[loaded.samples["trial"].isin([at for at, _ in found])]
-    groups = dict(list(rows.groupby(["trial", "window"], observed=True)))
+    groups = _by_window(loaded, found)
     precision = float(loaded.plan.settings.get("search", {}).get("precision", 0.0))
     return [_search(at, trial, groups, objective, precision) for at, trial in found]
 
 
-def _search(
-    at: int, trial: TrialRecord, groups: Mapping[Any, pd.DataFrame], objective: Objective, precision: float
-) -> CapacitySearch:
-    windows = tuple(
-        _window(window, groups[at, window.name], objective)
-        for window in trial.windows
-        if window.name.startswith(CAPACITY_WINDOW) and (at, window.name) in groups
-    )
+def _search(at: int, trial: TrialRecord, groups: _Groups, objective: Objective, precision: float) -> CapacitySearch:
+    windows = tuple(_window(window, rows, objective) for window, rows in _counted(at, trial, groups))
     votes: dict[float, Votes] = {}
     for window in windows:
         rate = window.point.offered_per_s
@@ -105,18 +100,34 @@ def _search(
     return CapacitySearch(at, planned.search, planned.arm, planned.block, low, high, settled, windows)
 
 
+def _by_window(loaded: Loaded, trials: Sequence[tuple[int, TrialRecord]]) -> _Groups:
+    rows = loaded.samples[loaded.samples["trial"].isin([at for at, _ in trials])]
+    return dict(list(rows.groupby(["trial", "window"], observed=True)))
+
+
+def _counted(at: int, trial: TrialRecord, groups: _Groups) -> Iterator[tuple[Window, pd.DataFrame]]:
+    """Yield the windows of a search that vote, with their requests."""
+    for window in trial.windows:
+        if window.name.startswith(CAPACITY_WINDOW) and (at, window.name) in groups:
+            yield window, groups[at, window.name]
+
+
+def _latencies(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return the latencies in order, of what was answered well or timed out."""
+    return np.sort(rows["latency_ms"][rows["outcome"].isin(["ok", "timeout"])].to_numpy())
+
+
 def _window(window: Window, rows: pd.DataFrame, objective: Objective) -> SearchWindow:
     point = _point(window.offered_per_s, [(window, rows)])
-    latencies = rows["latency_ms"][rows["outcome"].isin(["ok", "timeout"])].tolist()
     bad = int((rows["outcome"] != "ok").sum())
-    return SearchWindow(point, objective.met(latencies, bad, len(rows)))
+    return SearchWindow(point, objective.met(_latencies(rows).tolist(), bad, len(rows)))
 
 
 def _point(offered_per_s: float, parts: Sequence[tuple[Window, pd.DataFrame]]) -> RatePoint:
     """Pool windows at about one rate; samples merge, percentiles are never averaged."""
     rows = pd.concat([rows for _, rows in parts]) if len(parts) > 1 else parts[0][1]
     seconds = sum((window.end_ns - window.start_ns) / NS_PER_S for window, _ in parts)
-    latency = np.sort(rows["latency_ms"][rows["outcome"].isin(["ok", "timeout"])].to_numpy())
+    latency = _latencies(rows)
     p50, p99 = (nearest_rank(latency, share) if len(latency) else math.nan for share in (0.50, 0.99))  # type: ignore[arg-type]
     answered = sum(_answered(window, rows) for window, rows in parts)
     bad = float((rows["outcome"] != "ok").mean())
@@ -131,8 +142,7 @@ def _answered(window: Window, rows: pd.DataFrame) -> int:
 def load_curves(loaded: Loaded) -> list[LoadCurve]:
     """Return a curve for each thing searched for and each arm; the mix's begin with the rate of the latency windows."""
     found = loaded.searches()
-    rows = loaded.samples[loaded.samples["trial"].isin([at for at, _ in [*found, *loaded.steady()]])]
-    groups = dict(list(rows.groupby(["trial", "window"], observed=True)))
+    groups = _by_window(loaded, [*found, *loaded.steady()])
     keys = dict.fromkeys((trial.trial.search, trial.trial.arm) for _, trial in found)
     return [_curve(what, arm, _parts(loaded, groups, what, arm)) for what, arm in keys]
 
@@ -140,21 +150,20 @@ def load_curves(loaded: Loaded) -> list[LoadCurve]:
 _Parts = list[tuple[float, Window, pd.DataFrame]]
 
 
-def _parts(loaded: Loaded, groups: Mapping[Any, pd.DataFrame], what: str, arm: str) -> _Parts:
+def _parts(loaded: Loaded, groups: _Groups, what: str, arm: str) -> _Parts:
     """Return (offered rate, window, its requests) of every window of this arm, in order of the rate."""
     parts = [
-        (window.offered_per_s, window, groups[at, window.name])
+        (window.offered_per_s, window, rows)
         for at, trial in loaded.searches()
         if (trial.trial.search, trial.trial.arm) == (what, arm)
-        for window in trial.windows
-        if window.name.startswith(CAPACITY_WINDOW) and (at, window.name) in groups
+        for window, rows in _counted(at, trial, groups)
     ]
     if what == MIX:
         parts.extend(_steady_parts(loaded, groups, arm))
     return sorted(parts, key=lambda part: part[0])
 
 
-def _steady_parts(loaded: Loaded, groups: Mapping[Any, pd.DataFrame], arm: str) -> Iterator[Any]:
+def _steady_parts(loaded: Loaded, groups: _Groups, arm: str) -> Iterator[Any]:
     for at, trial in loaded.steady():
         window = window_of(trial, "open")
         if trial.trial.arm == arm and window is not None and (at, "open") in groups:

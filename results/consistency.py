@@ -66,7 +66,7 @@ def consistency(loaded: Loaded) -> list[Consistency]:
 
 
 def _all_cases(loaded: Loaded) -> dict[Case, list[int]]:
-    usable = [(at, trial) for at, trial in [*loaded.steady(), *loaded.faulted()] if trial.trial.arm != "direct-null"]
+    usable = [(at, trial) for at, trial in loaded.driven() if trial.trial.arm != "direct-null"]
     found = by_case(usable, lambda trial: Case(*split_fault(trial.fault), trial.mode))
     return {case: found[case] for case in in_order(found, loaded.scenario)}
 

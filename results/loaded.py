@@ -57,6 +57,10 @@ class Loaded:
         """Return the usable trials that neither inject a fault nor search for capacity."""
         return [(at, trial) for at, trial in self.usable() if not trial.trial.fault and not trial.trial.search]
 
+    def driven(self) -> list[tuple[int, TrialRecord]]:
+        """Return the usable trials at the run's own rate, with a fault or without: all but the searches."""
+        return [(at, trial) for at, trial in self.usable() if not trial.trial.search]
+
     def searches(self) -> list[tuple[int, TrialRecord]]:
         """Return the usable trials that search for capacity."""
         return [(at, trial) for at, trial in self.usable() if trial.trial.search]

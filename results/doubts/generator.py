@@ -19,8 +19,7 @@ def busy(loaded: Loaded, _blocks: BlockTable) -> Iterator[Doubt]:
 
     A closed loop is meant to keep the generator at work; trials with a saturation window are checked by its CPU.
     """
-    sent = [*loaded.steady(), *loaded.faulted()]  # a search looks after itself
-    open_only = [trial for _, trial in sent if window_of(trial, "saturation") is None]
+    open_only = [trial for _, trial in loaded.driven() if window_of(trial, "saturation") is None]
     worst = max((trial.generator.get("busy_share", 0.0) for trial in open_only), default=0.0)
     if worst > MOST_BUSY:
         advice = "the load generator was saturated: lower the rate or give it a faster core"

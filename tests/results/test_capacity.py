@@ -14,7 +14,8 @@ Steady = partial(World, faults=False, claims=[shipped("throughput-ratio"), shipp
 
 
 def _blocks(tmp_path, world):
-    return block_table(load(write_record(tmp_path, world)))
+    loaded = load(write_record(tmp_path, world))
+    return block_table(loaded, searches(loaded))
 
 
 def test_the_capacity_of_a_block_is_the_highest_rate_that_was_carried(tmp_path):
