@@ -43,7 +43,7 @@ class Pool:
 
     def __init__(self, name: str, upstream: Upstream) -> None:
         self.name = name
-        self.targets = [Target(authority) for authority in upstream.targets]
+        self.targets = [Target(target.address) for target in upstream.targets]
         self.connect_timeout_s = upstream.connect_timeout_s
         self.response_timeout_s = upstream.response_timeout_s
         self._idle_timeout_s = upstream.idle_timeout_s

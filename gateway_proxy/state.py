@@ -34,7 +34,7 @@ class Gateway:
         self.draining = False
         self.emptied = asyncio.Event()
         self.pools = {name: Pool(name, upstream) for name, upstream in config.upstreams.items()}
-        self.routes = Routes((route.prefix, self.pools[route.upstream]) for route in config.routes)
+        self.routes = Routes((route.prefix, self.pools[route.shares[0].upstream]) for route in config.routes)
         self.health_path = None if config.health_path is None else config.health_path.encode("ascii")
         self.tick_s = min(_TICK_MAX_S, max(_TICK_MIN_S, _shortest_timeout_s(config) / _TICKS_PER_TIMEOUT))
         self.now = loop.time()

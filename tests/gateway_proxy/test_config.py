@@ -50,7 +50,7 @@ def problem(text):
         (SHORTEST.replace("127.0.0.1", "h" * 64), 3, "HOST:PORT"),
         (SHORTEST.replace("127.0.0.1", "::1"), 3, "HOST:PORT"),
         (SHORTEST.replace("prefix: /a", "prefix: /a b"), 5, "routes[0].prefix"),
-        ("- 1\n", 1, "the document must be a mapping with the keys forwarding"),
+        ("- 1\n", 1, "the document must be a mapping with the keys access_log, admin, forwarding"),
         ("a: &x [*x]\n", 1, "unknown key 'a'"),
         ("a: !!python/name:os.system\n", 1, "not valid YAML"),
         ("a: 1\n\tb: 2\n", 2, "not valid YAML"),
