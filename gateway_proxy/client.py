@@ -1,7 +1,8 @@
 """One client's connection: reads requests, hands each to an upstream connection, and sends the answers in order.
 
 Nothing here waits: a request is read, judged, routed and written to an idle upstream connection within one call of
-`data_received`. A task exists only while a new upstream connection is dialled.
+`data_received`. A task exists only while a new upstream connection is dialled. The common case, a request that came
+whole, without a body, to a route that only forwards, is written out in `data_received` itself: every call costs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from gateway_proxy.answers import local_answer
+from gateway_proxy.dialling import Dial
+from gateway_proxy.exchange import Refusal
+from gateway_proxy.featured import Featured
 from gateway_proxy.http1 import (
     CHUNKED,
     Body,
@@ -22,13 +26,14 @@ from gateway_proxy.http1 import (
     chunk,
     last_chunk,
 )
-from gateway_proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from gateway_proxy.pool import Pool, Target
+    from gateway_proxy.routes import Route, Timeouts
     from gateway_proxy.state import Gateway
+    from gateway_proxy.upstream import UpstreamConnection
 
-_IDLE, _BUSY, _LINGERING, _CLOSED = range(4)
+_IDLE, _BUSY, _LINGERING, _TUNNEL, _CLOSED = range(5)
 _HELD_LIMIT_BYTES = 65536
 _LINGER_S = 2.0
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close with RST
@@ -36,9 +41,10 @@ _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE
 
 
 class ClientConnection(asyncio.Protocol):
-    """Idle between requests, busy with one, or lingering: answered, while the client still sends."""
+    """Idle between requests, busy with one, lingering (answered, while the client still sends), or a tunnel."""
 
     __slots__ = (
+        "_began",
         "_body",
         "_buffer",
         "_dial",
@@ -49,17 +55,19 @@ class ClientConnection(asyncio.Protocol):
         "_looping",
         "_persists",
         "_pool",
-        "_reader",
         "_reading_paused",
         "_repeatable",
         "_request",
         "_state",
         "_taken_bytes",
+        "_timeouts",
         "_unsent_bytes",
         "_upload_paused",
         "_upstream",
         "answered",
         "asks_head",
+        "featured",
+        "reader",
         "takes_chunks",
         "touched",
         "transport",
@@ -67,8 +75,9 @@ class ClientConnection(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
-    _reader: RequestReader
+    reader: RequestReader
     _pool: Pool
+    _timeouts: Timeouts
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -76,16 +85,17 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = b""
         self._looping = False
         self._upstream: UpstreamConnection | None = None
-        self._dial: asyncio.Task[None] | None = None
+        self._dial: Dial | None = None
         self._body: Body | None = None  # of the request, as long as more of it is to come
         self._held: list[bytes] = []  # of the request, until there is an upstream connection
         self._request = b""
+        self.featured: Featured | None = None  # the request under way, if its route does more than forward
         self._repeatable = self._persists = self.answered = self.asks_head = False
         self._interim = self._head_begun = False
         self.takes_chunks = True
         self.write_paused = self._reading_paused = self._upload_paused = False
         self._taken_bytes = self._unsent_bytes = 0
-        self.touched = gateway.now
+        self.touched = self._began = gateway.now
 
     @property
     def uploading(self) -> bool:
@@ -98,10 +108,8 @@ class ClientConnection(asyncio.Protocol):
         """Admit the client, or answer 503 when the gateway is full."""
         self.transport = cast("asyncio.Transport", transport)
         gateway = self._gateway
-        forwarding = gateway.config.forwarding
         peer = transport.get_extra_info("peername")
-        host = peer[0] if isinstance(peer, tuple) else "unknown"
-        self._reader = RequestReader(host, forwarding.x_forwarded, forwarding.via, forwarding.max_hops)
+        self.reader = RequestReader(gateway.hop(peer[0] if isinstance(peer, tuple) else "unknown"))
         full = len(gateway.clients) >= gateway.config.limits.connections
         gateway.clients.add(self)
         if full:
@@ -109,8 +117,12 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Cancel what was under way for the client: nobody is there to take the answer."""
+        tunnel = self._state == _TUNNEL
         self._state = _CLOSED
         self._buffer = b""
+        self._end("ok" if tunnel else "client_gone")
+        if tunnel and self._upstream is not None:
+            self._upstream.close()  # what the client sent last still goes out
         self._drop_upstream()
         self._gateway.forget(self)
 
@@ -121,6 +133,7 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection with a reset, so that a truncated answer cannot look like a whole one (RFC 9112 8)."""
         self._state = _CLOSED
+        self._end("aborted")
         self._drop_upstream()
         sock = self.transport.get_extra_info("socket")
         if sock is not None and not self.transport.is_closing():
@@ -146,19 +159,61 @@ class ClientConnection(asyncio.Protocol):
         if upstream is not None:
             upstream.abort()
 
+    def _end(self, outcome: str) -> None:
+        """End the exchange for the route's features."""
+        featured, self.featured = self.featured, None
+        if featured is not None:
+            featured.end(outcome)
+
     # -- requests ------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: of a head, of the body under way, or of a request that has to wait its turn."""
+        if self._state != _IDLE or self._buffer or self.write_paused:
+            self._take_more(data)
+            return
+        gateway, reader = self._gateway, self.reader
+        try:
+            end = reader.read_plain(data)
+        except ProtocolError:
+            end = 0  # which is said by the long way
+        if end != len(data) or reader.length or (end > gateway.surely_few_bytes and gateway.is_too_large(data)):
+            self._begin_slowly(data)
+            return
+        route = gateway.routes.find(reader)
+        if route is None or not route.plain or reader.target == gateway.health_path:
+            self._begin_slowly(data)
+            return
+        self.touched = self._began = gateway.now
+        self.answered = self._interim = False
+        self._persists = self.takes_chunks = self._repeatable = True
+        method = reader.method
+        self.asks_head = method == b"HEAD"
+        if method == b"POST" or method == b"PATCH":  # noqa: PLR1714 - cheaper than a tuple's search
+            self._repeatable = False
+        self._timeouts = route.timeouts
+        self._pool = pool = route.pool
+        target = pool.single or pool.next_target()
+        self._request = request = reader.render(target.authority)
+        self._state = _BUSY
+        self._send_to(target, request)
+
+    def _take_more(self, data: bytes) -> None:
         if self._state == _IDLE:
-            self._buffer = self._buffer + data if self._buffer else data
-            self._advance()
+            self._begin_slowly(data)
         elif self._state == _BUSY:
             if self._body is not None:
                 self.touched = self._gateway.now
                 self._upload(data)
             else:
                 self._wait_its_turn(data)
+        elif self._state == _TUNNEL and self._upstream is not None:
+            self.touched = self._gateway.now
+            self._upstream.transport.write(data)
+
+    def _begin_slowly(self, data: bytes) -> None:
+        self._buffer = self._buffer + data if self._buffer else data
+        self._advance()
 
     def _wait_its_turn(self, data: bytes) -> None:
         """Hold pipelined bytes, up to a limit: they are read when the answer before them is sent (RFC 9112 9.3.2)."""
@@ -188,7 +243,7 @@ class ClientConnection(asyncio.Protocol):
         if end < 4:
             self._hold_head(data, gateway.head_bytes)
             return False
-        self.touched = gateway.now
+        self.touched = self._began = gateway.now
         self._head_begun = False
         if end == len(data):
             head, self._buffer = data, b""
@@ -210,7 +265,7 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(431, "head too large")
 
     def _begin(self, head: bytes) -> None:
-        reader = self._reader
+        reader, gateway = self.reader, self._gateway
         self.answered = self._interim = False
         try:
             reader.read(head)
@@ -221,94 +276,97 @@ class ClientConnection(asyncio.Protocol):
         self.asks_head = reader.method == b"HEAD"
         self.takes_chunks = not reader.http10
         self._persists = reader.keep_alive
-        pool = self._gateway.routes.find(reader.target)
-        if reader.target == self._gateway.health_path:
+        route = gateway.routes.find(reader)
+        if reader.target == gateway.health_path:
             self._answer_here(200, "ok")
-        elif pool is None:
+        elif route is None:
             self._answer_here(404, "no route for this path")
-        elif reader.length:
-            self._forward_with_body(pool)
         else:
-            self._forward(pool, b"")
+            self._start_features(route)
+            self._timeouts = route.timeouts
+            self._take_body(route)
+
+    def _start_features(self, route: Route) -> None:
+        if not route.plain:
+            self.featured = Featured(self, self._gateway, route)
 
     def _answer_here(self, status: int, why: str) -> None:
         """Answer without an upstream; a body that would go nowhere is not read."""
-        if self._reader.length:
+        if self.reader.length:
             self._refuse(status, why)
         else:
             self._answer(status, why)
 
-    def _forward_with_body(self, pool: Pool) -> None:
+    def _take_body(self, route: Route) -> None:
+        """Take what is there of the body and forward; a body that is announced to be too large is refused at once."""
         limit = self._gateway.config.limits.body_bytes
-        length = self._reader.length
+        length = self.reader.length
         if limit is not None and length > limit:
             self._refuse(413, f"body of more than {limit} bytes")
             return
-        self._body = ChunkedBody() if length == CHUNKED else SizedBody(length)
-        self._taken_bytes = 0
-        data, self._buffer = self._buffer, b""
-        try:
-            first = self._take(data) if data else b""
-        except ProtocolError as error:
-            self._refuse(error.status, str(error))
-        else:
-            self._forward(pool, first)
+        first = b""
+        if length:
+            self._body = ChunkedBody() if length == CHUNKED else SizedBody(length)
+            self._taken_bytes = 0
+            data, self._buffer = self._buffer, b""
+            try:
+                first = self._take(data) if data else b""
+            except ProtocolError as error:
+                self._refuse(error.status, str(error))
+                return
+        self._forward(route, first)
 
-    def _forward(self, pool: Pool, first: bytes) -> None:
+    def _forward(self, route: Route, first: bytes) -> None:
         """Send the request to an idle connection of the pool, or have one dialled; `first` is of its body."""
-        target = pool.next_target()
-        head = self._reader.render(target.authority)
-        self._request = head + first if first else head
-        self._repeatable = self._body is None and self._reader.method in _REPEATABLE
         self._state = _BUSY
+        self._pool = pool = route.pool
+        self._repeatable = self._body is None and self.reader.method in _REPEATABLE
+        if self.featured is not None:
+            self.featured.begin(first)
+            return
+        target = pool.next_target()
+        head = self.reader.render(target.authority)
+        self._request = head + first if first else head
+        self._send_to(target, self._request)
+
+    def send_featured(self, pool: Pool, target: Target, request: bytes) -> None:
+        """Send a request, changed or not, for the features of its route; it may be the second attempt."""
         self._pool = pool
-        while target.idle:
-            connection = target.idle.pop()
+        self._request = request
+        self.touched = self._gateway.now
+        self._send_to(target, request)
+
+    def _send_to(self, target: Target, request: bytes) -> None:
+        idle = target.idle
+        while idle:
+            connection = idle.pop()
             if not connection.transport.is_closing():
                 self._upstream = connection
-                connection.send(self, self._request)
+                connection.send(self, request)
+                if self._held or self._upload_paused:
+                    self._flush_held(connection)
                 return
         self._dial_for(target)
 
     def _dial_for(self, target: Target) -> None:
-        gateway = self._gateway
-        self._dial = gateway.loop.create_task(self._connect(target))
-        gateway.dials.add(self._dial)
-        self._dial.add_done_callback(gateway.dials.discard)
-
-    async def _connect(self, first: Target) -> None:
-        """Dial the targets until one answers: nothing was sent yet, so that asking another repeats nothing."""
-        status, why = 503, "all connections to the upstream are in use"
-        for target in self._pool.candidates(first):
-            try:
-                connection = await self._connect_to(target)
-            except TimeoutError:
-                status, why = 504, "the upstream did not accept the connection in time"
-            except OSError as error:
-                status, why = 502, f"the upstream cannot be reached: {error.strerror or error}"
-            else:
-                self._connected(connection)
-                return
-        self._dial = None
-        self.upstream_failed(status, why)
-
-    async def _connect_to(self, target: Target) -> UpstreamConnection:
-        gateway, pool = self._gateway, self._pool
-        target.dialling += 1
-        try:
-            async with asyncio.timeout(pool.connect_timeout_s):
-                _, connection = await gateway.loop.create_connection(
-                    lambda: UpstreamConnection(gateway, pool, target), target.host, target.port
-                )
-        finally:
-            target.dialling -= 1
-        return connection
+        self._dial = Dial(
+            self._gateway, self._pool, target, self._timeouts.connect_s, self._connected, self._not_connected
+        )
 
     def _connected(self, connection: UpstreamConnection) -> None:
         self._dial = None
         self.touched = self._gateway.now
         self._upstream = connection
+        if self.featured is not None:
+            self.featured.connected(connection.target)
         connection.send(self, self._request)
+        self._flush_held(connection)
+
+    def _not_connected(self, status: int, why: str) -> None:
+        self._dial = None
+        self.upstream_failed(status, why)
+
+    def _flush_held(self, connection: UpstreamConnection) -> None:
         if self._held:
             connection.transport.write(b"".join(self._held))
             self._held = []
@@ -325,7 +383,8 @@ class ClientConnection(asyncio.Protocol):
             return False
         self._repeatable = False
         self._upstream = None
-        self._dial_for(self._pool.next_target())
+        target = None if self.featured is None else self.featured.target
+        self._dial_for(target or self._pool.next_target())
         return True
 
     # -- the request's body --------------------------------------------------------------------------------------
@@ -352,8 +411,10 @@ class ClientConnection(asyncio.Protocol):
             payload = self._take(data)
         except ProtocolError as error:
             self._drop_upstream()
-            self.upstream_failed(error.status, str(error))
+            self._fail(error.status, str(error))
             return
+        if self.featured is not None:
+            self.featured.uploaded(payload)
         if self._upstream is not None:
             self._upstream.transport.write(payload)
         else:
@@ -383,6 +444,11 @@ class ClientConnection(asyncio.Protocol):
 
     # -- the answer ----------------------------------------------------------------------------------------------
 
+    @property
+    def takes_plainly(self) -> bool:
+        """Whether a whole answer may be passed on as it is, with nothing to note but its end."""
+        return self._persists and self.takes_chunks and self._body is None and not self._gateway.draining
+
     def relay_interim(self, head: bytes) -> None:
         """Pass on a 1xx answer, which HTTP/1.0 does not know (RFC 9110 15.2)."""
         self._interim = True
@@ -394,12 +460,15 @@ class ClientConnection(asyncio.Protocol):
         self.answered = True
         if self._body is not None or self._gateway.draining or (until_close and not self.takes_chunks):
             self._persists = False
+        lines = b"" if self.featured is None else self.featured.answer_lines
         if not self._persists:
-            return b"Connection: close\r\n"
-        return b"" if self.takes_chunks else b"Connection: keep-alive\r\n"
+            return lines + b"Connection: close\r\n"
+        return lines if self.takes_chunks else lines + b"Connection: keep-alive\r\n"
 
     def send_body(self, head: bytes, payload: bytes, sized: bool, last: bool = False, trailers: bytes = b"") -> None:
         """Send body bytes, in the framing that the head announced, in one write with the head if that is not sent."""
+        if self.featured is not None:
+            self.featured.exchange.body_bytes += len(payload)
         if not sized and self.takes_chunks:
             payload = chunk(payload)
             if last:
@@ -412,6 +481,8 @@ class ClientConnection(asyncio.Protocol):
         self._upstream = None
         self._request = b""
         self.touched = self._gateway.now
+        if self.featured is not None:
+            self._end("ok")
         if self._body is not None:
             self._linger()
         elif not self._persists or self._gateway.draining:
@@ -424,10 +495,13 @@ class ClientConnection(asyncio.Protocol):
                 self._advance()
 
     def upstream_failed(self, status: int, why: str) -> None:
-        """Answer for the upstream, or abort an answer that has begun: it must not look complete (RFC 9112 8)."""
+        """Answer for the upstream, or try again, or abort an answer that has begun."""
         self._upstream = None
-        if self._state != _BUSY:
-            return
+        if self._state == _BUSY and not (self.featured is not None and self.featured.failed(status)):
+            self._fail(status, why)
+
+    def _fail(self, status: int, why: str) -> None:
+        """Answer in the upstream's place; an answer that has begun must not look complete (RFC 9112 8)."""
         if self.answered:
             self.abort()
         elif self._body is not None:
@@ -435,30 +509,67 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._answer(status, why)
 
-    def _answer(self, status: int, why: str) -> None:
+    def refuse_featured(self, refusal: Refusal) -> None:
+        """Answer as a feature of the route wants it."""
+        if self._body is not None:
+            self._refuse(*refusal)
+        else:
+            self._answer(*refusal)
+
+    def _answer(self, status: int, why: str, lines: bytes = b"") -> None:
         """Answer in the upstream's place and go on."""
-        own = self.answer_begins()
-        self._held = []
-        self.transport.write(local_answer(status, why, own, self.asks_head))
+        self._write_own(status, why, lines)
         self.answer_complete()
 
-    def _refuse(self, status: int, why: str) -> None:
+    def _refuse(self, status: int, why: str, lines: bytes = b"") -> None:
         """Answer and close: where the next request would begin is unknown, or not worth reading up to."""
         self._persists = False
-        self._held = []
         self._buffer = b""
-        self.transport.write(local_answer(status, why, self.answer_begins(), self.asks_head))
+        self._write_own(status, why, lines)
         self._linger()
+
+    def _write_own(self, status: int, why: str, lines: bytes) -> None:
+        if self.featured is None:
+            self._start_features(self._gateway.unrouted)
+        if self.featured is not None:
+            self.featured.answered_here(status)
+        self._held = []
+        own = lines + self.answer_begins()
+        self.transport.write(local_answer(status, why, own, self.asks_head))
 
     def _linger(self) -> None:
         """Close our half and discard what the client still sends: a reset could overtake the answer (RFC 9112 9.6)."""
         self._state = _LINGERING
         self._body = None
+        self._end("ok")
         self._drop_upstream()
         self.touched = self._gateway.now
         self._resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
+        else:
+            self._close()  # TLS has no half that could be closed
+
+    def begin_tunnel(self, head: bytes) -> bytes:
+        """Pass on the 101; from here on bytes are bytes. Return those that the client has sent already."""
+        self.answered = True
+        self._state = _TUNNEL
+        self.touched = self._gateway.now
+        self.transport.write(head)
+        early, self._buffer = self._buffer, b""
+        if self._reading_paused:
+            self._resume_reading()
+        return early
+
+    def end_tunnel(self) -> None:
+        """Close when the other end is gone and what it sent has gone out."""
+        self._upstream = None
+        self._end("ok")
+        self._close()
+
+    def detach(self) -> None:
+        """Let go of the upstream connection: the request will be sent again on another one."""
+        self._upstream = None
 
     def pause_writing(self) -> None:
         """The client takes the answer slowly: let the upstream wait."""
@@ -479,10 +590,13 @@ class ClientConnection(asyncio.Protocol):
 
     def check_deadline(self) -> None:
         """Act on what has taken too long: 408 for the client, 504 for the upstream, a close for silence."""
-        waited_s = self._gateway.now - self.touched - self._gateway.tick_s
+        gateway = self._gateway
+        waited_s = gateway.now - self.touched - gateway.tick_s
+        if self._state == _BUSY and self._exchange_is_over():
+            self._give_up("the exchange did not end in time")
+            return
         if waited_s < 0:
             return
-        limits = self._gateway.config.limits
         if self._state == _IDLE:
             self._check_idle(waited_s)
         elif self._state == _LINGERING:
@@ -490,13 +604,28 @@ class ClientConnection(asyncio.Protocol):
                 self.abort()
         elif self._state == _CLOSED or self.write_paused:
             self._check_slow_reader(waited_s)
-        elif self._body is not None and not self._upload_paused and not self.answered:
-            if waited_s > limits.body_timeout_s:
+        elif self._state == _BUSY:
+            self._check_busy(waited_s)
+        elif waited_s > gateway.config.limits.idle_timeout_s:
+            self.abort()  # a tunnel in which nothing moves
+
+    def _exchange_is_over(self) -> bool:
+        limit_s = self._timeouts.exchange_s
+        return limit_s is not None and self._gateway.now - self._began - self._gateway.tick_s > limit_s
+
+    def _check_busy(self, waited_s: float) -> None:
+        if self._body is not None and not self._upload_paused and not self.answered:
+            if waited_s > self._gateway.config.limits.body_timeout_s:
                 self._drop_upstream()
                 self._refuse(408, "the body did not arrive in time")
-        elif self._dial is None and waited_s > self._pool.response_timeout_s:
-            self._drop_upstream()
-            self.upstream_failed(504, "the upstream did not answer in time")
+        elif self._upstream is not None:
+            limit_s = self._timeouts.idle_s if self.answered else self._timeouts.response_head_s
+            if waited_s > limit_s:
+                self._give_up("the upstream did not answer in time")
+
+    def _give_up(self, why: str) -> None:
+        self._drop_upstream()
+        self.upstream_failed(504, why)
 
     def _check_idle(self, waited_s: float) -> None:
         limits = self._gateway.config.limits

@@ -13,6 +13,7 @@ The gateway's own share is ended_ns - began_ns - upstream_ns: what a request cos
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -85,8 +86,7 @@ class Exchange:
 
     def field(self, name: bytes) -> bytes | None:
         """Return the value of the request's first field `name` (any case), without white space around it."""
-        found = _pattern(name).search(self.head)
-        return found[1].strip(b" \t") if found else None
+        return field_of(self.head, name)
 
     @property
     def path(self) -> bytes:
@@ -122,11 +122,13 @@ class EndStep(Protocol):
         """Count or log it; times are set."""
 
 
-_patterns: dict[bytes, re.Pattern[bytes]] = {}
+def field_of(head: bytes, name: bytes) -> bytes | None:
+    """Return the value of the first field `name` (any case) of a valid head, without white space around it."""
+    found = _pattern(name).search(head)
+    return found[1].strip(b" \t") if found else None
 
 
+@functools.cache
 def _pattern(name: bytes) -> re.Pattern[bytes]:
-    found = _patterns.get(name)
-    if found is None:
-        found = _patterns[name] = re.compile(rb"\r\n" + re.escape(name) + rb":([^\r]*)", re.IGNORECASE)
-    return found
+    """Names come from the configuration, so that there are few."""
+    return re.compile(rb"\r\n" + re.escape(name) + rb":([^\r]*)", re.IGNORECASE)

@@ -2,73 +2,158 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from gateway_proxy.config import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gateway_proxy.upstream import UpstreamConnection
 
 
 class Target:
-    """One address behind an upstream, with its idle connections; the last one used is the first one taken."""
+    """One address behind an upstream, with its idle connections; the last one used is the first one taken.
 
-    __slots__ = ("authority", "dialling", "host", "idle", "opened", "port")
+    `active` counts requests in flight, where somebody asks for it; `held_out` holds the reasons why it gets none.
+    """
 
-    def __init__(self, authority: str) -> None:
-        host, _, port = authority.rpartition(":")
+    __slots__ = ("active", "authority", "dialling", "held_out", "host", "idle", "opened", "port", "weight")
+
+    def __init__(self, address: str, weight: int = 1) -> None:
+        host, _, port = address.rpartition(":")
         self.host = host.removeprefix("[").removesuffix("]")
         self.port = int(port)
-        self.authority = authority.encode("ascii")
+        self.authority = address.encode("ascii")
+        self.weight = weight
         self.idle: list[UpstreamConnection] = []
-        self.opened = 0
-        self.dialling = 0
+        self.held_out: set[str] = set()
+        self.active = self.opened = self.dialling = 0
+
+
+class Balancer(Protocol):
+    """Chooses among the targets that may be asked."""
+
+    def changed(self, available: Sequence[Target]) -> None:
+        """Take the targets that may be asked from now on; never none."""
+
+    def pick(self, key: bytes) -> Target:
+        """Return the target of the next request; `key` is what a consistent hash is taken of."""
+
+
+class Judge(Protocol):
+    """Watches how targets answer, and holds those out that answer badly."""
+
+    def seen(self, target: Target, status: int, now: float) -> None:
+        """Take one outcome: the answer's status, or 0 for no answer. `now` in seconds of the loop's clock."""
+
+    def sweep(self, now: float) -> None:
+        """Do what is due; called once a tick."""
+
+    def close(self) -> None:
+        """Stop what is under way: the pool is not used any more."""
+
+
+class Breaker(Protocol):
+    """Refuses requests while the upstream is failing."""
+
+    def admits(self, now: float) -> int | None:
+        """Return a ticket for `ended`, or None when the request is refused."""
+
+    def ended(self, ticket: int, failed: bool, now: float) -> None:
+        """Take the outcome of an admitted request."""
 
 
 class Pool:
-    """The targets of one upstream, taken in turn."""
+    """The targets of one upstream. `single` spares the balancer where there is nothing to choose."""
 
     __slots__ = (
         "_idle_timeout_s",
         "_max_idle",
         "_max_opened",
-        "_next",
+        "available",
+        "balancer",
+        "breaker",
+        "closed",
+        "config",
         "connect_timeout_s",
+        "counting",
+        "judges",
         "name",
         "response_timeout_s",
+        "single",
         "targets",
     )
 
-    def __init__(self, name: str, upstream: Upstream) -> None:
+    def __init__(self, name: str, upstream: Upstream, balancer: Balancer) -> None:
         self.name = name
-        self.targets = [Target(target.address) for target in upstream.targets]
+        self.config = upstream
+        self.targets = [Target(target.address, target.weight) for target in upstream.targets]
+        self.available: Sequence[Target] = self.targets
+        self.single = self.targets[0] if len(self.targets) == 1 else None
+        self.balancer = balancer
+        balancer.changed(self.targets)
+        self.judges: list[Judge] = []
+        self.breaker: Breaker | None = None
+        self.counting = upstream.balance in ("least_connections", "two_choices")
         self.connect_timeout_s = upstream.connect_timeout_s
         self.response_timeout_s = upstream.response_timeout_s
         self._idle_timeout_s = upstream.idle_timeout_s
         self._max_idle = upstream.max_idle_per_target
         self._max_opened = upstream.max_connections_per_target
-        self._next = 0
+        self.closed = False
 
-    def next_target(self) -> Target:
-        """Return the target whose turn it is."""
-        if len(self.targets) == 1:
-            return self.targets[0]
-        self._next = (self._next + 1) % len(self.targets)
-        return self.targets[self._next]
+    @property
+    def watched(self) -> bool:
+        """Whether somebody wants to know of every request: it then costs more."""
+        return bool(self.judges or self.counting or self.breaker or self.config.balance == "consistent_hash")
+
+    def next_target(self, key: bytes = b"") -> Target:
+        """Return the target of the next request."""
+        return self.balancer.pick(key) if self.single is None else self.single
+
+    def another(self, than: Target, key: bytes) -> Target:
+        """Return a target for a second attempt: another one than that if there is one."""
+        picked = self.next_target(key)
+        others = [target for target in self.available if target is not than]
+        return others[self.available.index(picked) % len(others)] if picked is than and others else picked
 
     def candidates(self, first: Target) -> Iterable[Target]:
         """Yield `first` and then the other targets, each once, as long as it may open another connection."""
         start = self.targets.index(first)
         for target in self.targets[start:] + self.targets[:start]:
-            if self._max_opened is None or target.opened + target.dialling < self._max_opened:
+            wanted = target is first or target in self.available
+            if wanted and (self._max_opened is None or target.opened + target.dialling < self._max_opened):
                 yield target
+
+    def hold_out(self, target: Target, reason: str) -> None:
+        """Send the target no more requests, for this reason; when none is left, all are asked."""
+        target.held_out.add(reason)
+        self._choose_available()
+
+    def readmit(self, target: Target, reason: str) -> None:
+        """Take a reason back."""
+        target.held_out.discard(reason)
+        self._choose_available()
+
+    def _choose_available(self) -> None:
+        self.available = [target for target in self.targets if not target.held_out] or self.targets
+        self.balancer.changed(self.available)
+
+    def seen(self, target: Target, status: int, now: float) -> None:
+        """Tell the judges of one outcome: the answer's status, or 0 for no answer."""
+        for judge in self.judges:
+            judge.seen(target, status, now)
+
+    def sweep(self, now: float) -> None:
+        """Do what is due, once a tick."""
+        self.close_idle(now)
+        for judge in self.judges:
+            judge.sweep(now)
 
     def release(self, connection: UpstreamConnection, now: float) -> bool:
         """Keep an unused connection for the next request; False when there are enough, and it is to be closed."""
         idle = connection.target.idle
-        if len(idle) >= self._max_idle:
+        if len(idle) >= self._max_idle or self.closed:
             return False
         connection.idle_since = now
         idle.append(connection)
@@ -79,3 +164,12 @@ class Pool:
         for target in self.targets:
             while target.idle and target.idle[0].idle_since + self._idle_timeout_s < now:
                 target.idle.pop(0).close()
+
+    def close(self) -> None:
+        """Close idle connections now, and those in use when they are done."""
+        self.closed = True
+        for judge in self.judges:
+            judge.close()
+        for target in self.targets:
+            while target.idle:
+                target.idle.pop().close()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gateway_proxy.assembly import Assembly, assemble
 from gateway_proxy.config import GatewayConfig
+from gateway_proxy.http1 import Hop
 from gateway_proxy.pool import Pool
-from gateway_proxy.routes import Routes
 
 if TYPE_CHECKING:
     from gateway_proxy.client import ClientConnection
 
 _TICK_MIN_S, _TICK_MAX_S = 0.01, 0.25
 _TICKS_PER_TIMEOUT = 5
+_MOST_HOPS = 4096
 
 
 class Gateway:
@@ -24,21 +27,60 @@ class Gateway:
     """
 
     def __init__(self, config: GatewayConfig, loop: asyncio.AbstractEventLoop) -> None:
-        self.config = config
         self.loop = loop
-        self.head_bytes = config.limits.head_bytes
-        self.head_lines = config.limits.fields + 2  # with the first line and the empty one
-        self.surely_few_bytes = 4 * config.limits.fields  # no field line is shorter than `a:` and its line end
         self.clients: set[ClientConnection] = set()
         self.dials: set[asyncio.Task[None]] = set()
         self.draining = False
         self.emptied = asyncio.Event()
-        self.pools = {name: Pool(name, upstream) for name, upstream in config.upstreams.items()}
-        self.routes = Routes((route.prefix, self.pools[route.shares[0].upstream]) for route in config.routes)
-        self.health_path = None if config.health_path is None else config.health_path.encode("ascii")
-        self.tick_s = min(_TICK_MAX_S, max(_TICK_MIN_S, _shortest_timeout_s(config) / _TICKS_PER_TIMEOUT))
+        self.generation = 0
         self.now = loop.time()
+        self._assembly: Assembly | None = None
+        self.apply(config)
         self._timer = loop.call_later(self.tick_s, self._sweep)
+
+    def apply(self, config: GatewayConfig) -> None:
+        """Work by this configuration from the next request on; requests in flight end by the one they began with.
+
+        Pools whose upstream is unchanged keep their connections. Raises KeyProblem, and changes nothing, when a file
+        that the configuration names cannot be used.
+        """
+        before = self._assembly
+        assembly = assemble(config, self, before)
+        self._assembly = assembly
+        self.config = config
+        self.head_bytes = config.limits.head_bytes
+        self.head_lines = config.limits.fields + 2  # with the first line and the empty one
+        self.surely_few_bytes = min(4 * config.limits.fields, self.head_bytes)  # no line is shorter than `a:` and CRLF
+        self.routes = assembly.routes
+        self.unrouted = assembly.unrouted
+        self.pools = assembly.pools
+        self.health_path = None if config.health_path is None else config.health_path.encode("ascii")
+        self.tick_s = min(_TICK_MAX_S, max(_TICK_MIN_S, assembly.shortest_timeout_s / _TICKS_PER_TIMEOUT))
+        self._hops: dict[str, Hop] = {}
+        self.generation += 1
+        if before is not None:
+            for name, pool in before.pools.items():
+                if self.pools.get(name) is not pool:
+                    pool.close()
+            before.close_all_but(assembly)
+
+    @property
+    def assembly(self) -> Assembly:
+        """What the configuration came to."""
+        assert self._assembly is not None
+        return self._assembly
+
+    def hop(self, peer: str) -> Hop:
+        """Return what connections of this client's address tell the next hop."""
+        hop = self._hops.get(peer)
+        if hop is None:
+            if len(self._hops) >= _MOST_HOPS:
+                self._hops.clear()
+            told = self.config.forwarding
+            scheme = b"https" if self.config.listen.tls else b"http"
+            hop = Hop(peer, told.x_forwarded, told.via, told.max_hops, told.forwarded, scheme)
+            self._hops[peer] = hop
+        return hop
 
     def _sweep(self) -> None:
         """Look at every connection's deadline, once a tick."""
@@ -46,7 +88,9 @@ class Gateway:
         for client in list(self.clients):
             client.check_deadline()
         for pool in self.pools.values():
-            pool.close_idle(self.now)
+            pool.sweep(self.now)
+        for sweep in self.assembly.sweeps:
+            sweep(self.now)
         self._timer = self.loop.call_later(self.tick_s, self._sweep)
 
     def is_too_large(self, head: bytes) -> bool:
@@ -72,10 +116,12 @@ class Gateway:
         for client in list(self.clients):
             client.abort()
         for pool in self.pools.values():
-            for target in pool.targets:
-                for connection in list(target.idle):
-                    connection.close()
+            pool.close()
+        self.assembly.close()
         await asyncio.sleep(0)
+
+
+Sweep = Callable[[float], None]
 
 
 async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
@@ -86,7 +132,4 @@ async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def _shortest_timeout_s(config: GatewayConfig) -> float:
-    limits = config.limits
-    own = (limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s)
-    return min(*own, *(upstream.response_timeout_s for upstream in config.upstreams.values()))
+__all__ = ["Gateway", "Pool"]

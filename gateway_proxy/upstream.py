@@ -34,6 +34,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_interim",
         "_pool",
         "_reader",
+        "_tunnel",
         "client",
         "idle_since",
         "reused",
@@ -54,6 +55,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         self._body: Body | None = None
         self._interim = 0
+        self._tunnel = False  # after a 101: bytes are bytes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport, and count the connection."""
@@ -77,13 +79,42 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of the answer; bytes that answer nothing cost the connection (RFC 9112 9.3.2)."""
+        """Take bytes of the answer; bytes that answer nothing cost the connection (RFC 9112 9.3.2).
+
+        The common case, a plain answer that came whole, is written out here.
+        """
         client = self.client
         if client is None:
             self._pool_forget()
             self.transport.abort()
             return
+        if self._body is None and not self._buffer and not client.asks_head and not self._tunnel:
+            reader, gateway = self._reader, self._gateway
+            end = reader.read_plain(data)
+            if end and not (end > gateway.surely_few_bytes and gateway.is_too_large(data[:end])):
+                if (
+                    len(data) - end != reader.length
+                    or client.featured is not None
+                    or client.write_paused
+                    or not client.takes_plainly
+                ):
+                    client.touched = gateway.now
+                    self._answer(client, data[end:])
+                    return
+                client.transport.write(reader.render_whole(data, end))
+                self.client = None
+                self.reused = True
+                if self.transport.is_closing() or not self._pool.release(self, gateway.now):
+                    self.transport.close()
+                client.answer_complete()
+                return
+        self._take_more(client, data)
+
+    def _take_more(self, client: ClientConnection, data: bytes) -> None:
         client.touched = self._gateway.now
+        if self._tunnel:
+            client.transport.write(data)
+            return
         try:
             if self._body is not None:
                 self._stream(client, data)
@@ -107,10 +138,19 @@ class UpstreamConnection(asyncio.Protocol):
         reader.read(head, client.asks_head)
         if reader.status < 200:
             self._relay_interim(client, data[end:])
-        elif reader.length >= 0:
-            self._answer_sized(client, data[end:])
         else:
-            self._answer_streamed(client, data[end:])
+            self._answer(client, data[end:])
+
+    def _answer(self, client: ClientConnection, rest: bytes) -> None:
+        """Pass on the answer whose head was read, or drop it for another attempt."""
+        reader = self._reader
+        if client.featured is not None and client.featured.takes_over(reader):
+            client.detach()
+            self.abort()
+        elif reader.length >= 0:
+            self._answer_sized(client, rest)
+        else:
+            self._answer_streamed(client, rest)
 
     def _hold(self, data: bytes) -> None:
         """Keep part of a head, unless it cannot become one."""
@@ -124,13 +164,28 @@ class UpstreamConnection(asyncio.Protocol):
     def _relay_interim(self, client: ClientConnection, rest: bytes) -> None:
         """Relay 100, 103 and others (RFC 9110 15.2); 101 answers an offer that was never forwarded."""
         if self._reader.status == 101:
-            raise ProtocolError("101 without an Upgrade")
+            self._begin_tunnel(client, rest)
+            return
         self._interim += 1
         if self._interim > _INTERIM_LIMIT:
             raise ProtocolError(f"more than {_INTERIM_LIMIT} interim answers")
         client.relay_interim(self._reader.render(b"", chunked=False))
         if rest:
             self._read_head(client, rest)
+
+    def _begin_tunnel(self, client: ClientConnection, rest: bytes) -> None:
+        """Change protocols if the client's offer was passed on and taken up as it stood (RFC 9110 7.8)."""
+        featured, reader = client.featured, self._reader
+        if featured is None or not featured.upgrade or reader.protocol != featured.upgrade:
+            raise ProtocolError("101 without a matching Upgrade")
+        featured.takes_over(reader)
+        lines = b"Connection: upgrade\r\nUpgrade: %b\r\n" % featured.upgrade
+        self._tunnel = True
+        early = client.begin_tunnel(reader.render(lines + featured.answer_lines, chunked=False))
+        if early:
+            self.transport.write(early)
+        if rest:
+            client.transport.write(rest)
 
     def _answer_sized(self, client: ClientConnection, rest: bytes) -> None:
         """Pass on an answer whose length is known; the common one is here whole."""
@@ -139,14 +194,12 @@ class UpstreamConnection(asyncio.Protocol):
         missing = reader.length - len(rest)
         if missing > 0:
             self._body = body = SizedBody(reader.length)
-            client.transport.write(head + body.read(rest) if rest else head)
+            client.send_body(head, body.read(rest) if rest else b"", sized=True)
             return
         if missing < 0:
             reader.keep_alive = False
             rest = rest[: reader.length]
-        elif rest:
-            reader.skip_body(rest)
-        client.transport.write(head + rest)
+        client.send_body(head, rest, sized=True)
         self._finish(client)
 
     def _answer_streamed(self, client: ClientConnection, rest: bytes) -> None:
@@ -197,6 +250,8 @@ class UpstreamConnection(asyncio.Protocol):
         client, self.client = self.client, None
         if client is None:
             self._pool_forget()
+        elif self._tunnel:
+            client.end_tunnel()
         elif self._body is not None:
             self._end_body(client, exc)
         elif self.reused and not self._buffer and client.repeat():

@@ -7,7 +7,9 @@ gateway differ by the hop and by nothing else.
 from gateway_proxy.http1.body import Body, ChunkedBody, ClosedBody, SizedBody, chunk, last_chunk
 from gateway_proxy.http1.client import ResponseParser, render_request
 from gateway_proxy.http1.errors import ProtocolError
-from gateway_proxy.http1.head import CHUNKED, UNTIL_CLOSE, RequestReader, ResponseReader
+from gateway_proxy.http1.fields import CHUNKED, UNTIL_CLOSE
+from gateway_proxy.http1.request import Hop, RequestReader
+from gateway_proxy.http1.response import ResponseReader
 
 __all__ = [
     "CHUNKED",
@@ -15,6 +17,7 @@ __all__ = [
     "Body",
     "ChunkedBody",
     "ClosedBody",
+    "Hop",
     "ProtocolError",
     "RequestReader",
     "ResponseParser",

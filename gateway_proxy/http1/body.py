@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway_proxy.http1.errors import ProtocolError
-from gateway_proxy.http1.head import clean_trailers
+from gateway_proxy.http1.fields import clean_trailers
 
 LAST_CHUNK = b"0\r\n\r\n"
 _LINE_LIMIT_BYTES = 4096

@@ -1,0 +1,68 @@
+"""Dials the targets of a pool for one request: the only place where a task exists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gateway_proxy.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from gateway_proxy.pool import Pool, Target
+    from gateway_proxy.state import Gateway
+
+Connected = Callable[[UpstreamConnection], None]
+Failed = Callable[[int, str], None]
+
+
+class Dial:
+    """One attempt to get a connection: the first target, then the others, until one accepts.
+
+    Nothing was sent yet, so that asking another target repeats nothing.
+    """
+
+    __slots__ = ("_connected", "_failed", "_gateway", "_pool", "_task", "_timeout_s")
+
+    def __init__(
+        self, gateway: Gateway, pool: Pool, first: Target, timeout_s: float, connected: Connected, failed: Failed
+    ) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self._timeout_s = timeout_s
+        self._connected = connected
+        self._failed = failed
+        self._task = gateway.loop.create_task(self._dial(first))
+        gateway.dials.add(self._task)
+        self._task.add_done_callback(gateway.dials.discard)
+
+    def cancel(self) -> None:
+        """Give up; neither callback is called any more."""
+        self._task.cancel()
+
+    async def _dial(self, first: Target) -> None:
+        status, why = 503, "all connections to the upstream are in use"
+        for target in self._pool.candidates(first):
+            try:
+                connection = await self._connect(target)
+            except TimeoutError:
+                status, why = 504, "the upstream did not accept the connection in time"
+            except OSError as error:
+                status, why = 502, f"the upstream cannot be reached: {error.strerror or error}"
+            else:
+                self._connected(connection)
+                return
+            self._pool.seen(target, 0, self._gateway.now)
+        self._failed(status, why)
+
+    async def _connect(self, target: Target) -> UpstreamConnection:
+        gateway, pool = self._gateway, self._pool
+        target.dialling += 1
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                _, connection = await gateway.loop.create_connection(
+                    lambda: UpstreamConnection(gateway, pool, target), target.host, target.port
+                )
+        finally:
+            target.dialling -= 1
+        return connection

@@ -1,0 +1,269 @@
+"""One exchange on a route that does more than forward: its steps in turn, its attempts, and what they come to.
+
+A request without features has none of this. Times and counts go into the Exchange, which features read at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from gateway_proxy.exchange import Exchange, Pending, Refusal, Step
+
+if TYPE_CHECKING:
+    from gateway_proxy.client import ClientConnection
+    from gateway_proxy.http1 import ResponseReader
+    from gateway_proxy.pool import Pool, Target
+    from gateway_proxy.routes import Route
+    from gateway_proxy.state import Gateway
+
+_OPEN = Refusal(503, "the circuit breaker of the upstream is open")
+
+
+class Featured:
+    """What `client` asked of `route`, from the request's head to the end of the exchange.
+
+    `answer_lines` are what features add to the answer; `upgrade` is the protocol that was offered to the upstream.
+    """
+
+    __slots__ = (
+        "_cancel",
+        "_client",
+        "_counted",
+        "_first",
+        "_gateway",
+        "_held",
+        "_route",
+        "_steps",
+        "_ticket",
+        "_trying",
+        "answer_lines",
+        "exchange",
+        "pool",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, client: ClientConnection, gateway: Gateway, route: Route) -> None:
+        reader = client.reader
+        self._client = client
+        self._gateway = gateway
+        self._route = route
+        self._steps: Iterator[Step] = iter(route.steps)
+        self._cancel: Callable[[], None] | None = None
+        self._first = b""  # of the body: what came with the head
+        self._held: list[bytes] | None = None  # the body as it was sent, as long as it may be sent again
+        self._ticket: int | None = None
+        self._trying = False  # an attempt is under way
+        self._counted: Target | None = None  # among the target's requests in flight
+        self.target: Target | None = None  # of the last attempt
+        self.answer_lines = b""
+        self.upgrade = b""
+        self.pool: Pool = route.pool
+        self.exchange = Exchange(reader, reader.head, reader.hop.peer, route.name, time.monotonic_ns())
+        self.exchange.secure = gateway.config.listen.tls is not None
+
+    # -- before it is forwarded ----------------------------------------------------------------------------------
+
+    def begin(self, first: bytes) -> None:
+        """Take the steps one after the other, and then forward; `first` is of the body, as it goes upstream."""
+        self._first = first
+        self.exchange.request_bytes = len(first)
+        rule = self._route.retry
+        if rule is not None and (first or self._client.uploading):
+            self._held = [first] if len(first) <= rule.max_body_bytes else None
+        elif rule is not None:
+            self._held = []
+        self._advance()
+
+    def _advance(self) -> None:
+        for step in self._steps:
+            verdict = step(self.exchange)
+            if verdict is None:
+                continue
+            if isinstance(verdict, Refusal):
+                self._client.refuse_featured(verdict)
+            else:
+                self._wait(verdict)
+            return
+        self._forward()
+
+    def _wait(self, pending: Pending) -> None:
+        if self._client.uploading:
+            self._client.pause_upload()
+        self._cancel = pending.start(self._resume)
+
+    def _resume(self, refusal: Refusal | None) -> None:
+        self._cancel = None
+        if refusal is not None:
+            self._client.refuse_featured(refusal)
+        else:
+            self._advance()
+
+    def _forward(self) -> None:
+        self.pool = self._route.choose_pool()
+        self.exchange.upstream = self.pool.name
+        if self._admitted():
+            self._choose_upgrade()
+            self._send(self.pool.next_target(self._key()))
+
+    def _admitted(self) -> bool:
+        breaker = self.pool.breaker
+        if breaker is None:
+            return True
+        self._ticket = breaker.admits(self._gateway.now)
+        if self._ticket is None:
+            self._client.refuse_featured(_OPEN)
+        return self._ticket is not None
+
+    def _key(self) -> bytes:
+        """Return what a consistent hash is taken of."""
+        wanted = self.pool.config.hash_on
+        if wanted == "client":
+            return self.exchange.peer
+        if wanted == "path":
+            return self.exchange.path
+        return self.exchange.field(wanted.encode("ascii")) or b""
+
+    def _choose_upgrade(self) -> None:
+        """Pass on an offer to change protocols that the route allows (RFC 9110 7.8); a request with a body has none."""
+        reader = self._client.reader
+        if self._route.upgrade and not reader.length:
+            self.upgrade = min(reader.offers & self._route.upgrade, default=b"")
+
+    # -- attempts ------------------------------------------------------------------------------------------------
+
+    def _send(self, target: Target) -> None:
+        exchange, reader, rule = self.exchange, self._client.reader, self._route.retry
+        exchange.attempts += 1
+        exchange.sent_ns = time.monotonic_ns()
+        if exchange.attempts == 1 and rule is not None:
+            rule.called(self._gateway.now)
+        self._trying = True
+        self.connected(target)
+        target_line = self._route.rewrite(reader.target) if self._route.changes_targets else reader.target
+        head = reader.render_changed(
+            target.authority, target_line, exchange.dropped, exchange.request_lines, self.upgrade
+        )
+        body = self._first if exchange.attempts == 1 else b"".join(self._held or ())
+        self._client.send_featured(self.pool, target, head + body)
+
+    def connected(self, target: Target) -> None:
+        """Note which target the attempt goes to; a dead one may have been passed over."""
+        if self._counted is not target:
+            self._release_target()
+            target.active += 1
+            self._counted = target
+        self.target = target
+
+    def _release_target(self) -> None:
+        if self._counted is not None:
+            self._counted.active -= 1
+            self._counted = None
+
+    def uploaded(self, payload: bytes) -> None:
+        """Keep what was sent of the body, as long as it is little enough to be sent again."""
+        self.exchange.request_bytes += len(payload)
+        if self._held is not None and self._route.retry is not None:
+            self._held.append(payload)
+            if self.exchange.request_bytes > self._route.retry.max_body_bytes:
+                self._held = None
+
+    def takes_over(self, answer: ResponseReader) -> bool:
+        """Say whether the answer is dropped because the request is sent again; otherwise let features add to it."""
+        self.exchange.answered_ns = time.monotonic_ns()
+        if self._again(answer.status):
+            return True
+        self.exchange.status = answer.status
+        self._add_lines(answer)
+        return False
+
+    def failed(self, status: int) -> bool:
+        """Say whether the request is sent again after an attempt that got no whole answer."""
+        if self._client.answered:
+            self._attempt_ended(0)
+            return False
+        if status == 503:  # our own limit on connections: no word about the upstream
+            self._attempt_dropped()
+            return False
+        return self._again(0)
+
+    def _again(self, status: int) -> bool:
+        """End the attempt; begin the next one if the rule allows it. `status` 0: no answer."""
+        rule, now = self._route.retry, self._gateway.now
+        exchange = self.exchange
+        wanted = (
+            rule is not None
+            and self._trying
+            and rule.may_retry(exchange.method, exchange.attempts, status, self._held is not None, now)
+        )
+        if status == 0 or wanted:
+            self._attempt_ended(status)
+        if not wanted or rule is None:
+            return False
+        if self._client.uploading:
+            self._client.pause_upload()
+        timer = self._gateway.loop.call_later(rule.pause_s(exchange.attempts), self._retry)
+        self._cancel = timer.cancel
+        return True
+
+    def _retry(self) -> None:
+        self._cancel = None
+        if self._admitted():
+            key = self._key()
+            self._send(self.pool.another(self.target, key) if self.target else self.pool.next_target(key))
+
+    def _attempt_ended(self, status: int) -> None:
+        if not self._trying:
+            return
+        self._trying = False
+        now = self._gateway.now
+        self.exchange.upstream_ns += time.monotonic_ns() - self.exchange.sent_ns
+        self._release_target()
+        if self.target is not None:
+            self.pool.seen(self.target, status, now)
+        if self._ticket is not None and self.pool.breaker is not None:
+            self.pool.breaker.ended(self._ticket, status == 0 or status >= 500, now)
+            self._ticket = None
+
+    # -- the answer and the end ----------------------------------------------------------------------------------
+
+    def answered_here(self, status: int) -> None:
+        """Note an answer of the gateway's own, and let features add to it."""
+        self.exchange.own = True
+        self.exchange.status = status
+        self._add_lines(None)
+
+    def _add_lines(self, answer: ResponseReader | None) -> None:
+        for step in self._route.answer_steps:
+            step(self.exchange, answer)
+        self.answer_lines = b"".join(self.exchange.answer_lines)
+
+    def end(self, outcome: str) -> None:
+        """End the exchange: ok (answered, by whomever), client_gone, or aborted (an answer that broke off)."""
+        exchange = self.exchange
+        if self._cancel is not None:
+            self._cancel()
+            self._cancel = None
+        if self._trying:
+            self._give_back(outcome)
+        exchange.outcome = outcome
+        exchange.ended_ns = time.monotonic_ns()
+        for step in self._route.end_steps:
+            step(exchange)
+
+    def _give_back(self, outcome: str) -> None:
+        """End the last attempt; a client that goes away says nothing about the upstream."""
+        if outcome == "client_gone":
+            self._attempt_dropped()
+        else:
+            self._attempt_ended(0 if outcome == "aborted" or self.exchange.own else self.exchange.status)
+
+    def _attempt_dropped(self) -> None:
+        """End an attempt of which nothing can be said; the breaker, which counts whom it let in, takes it as failed."""
+        self._trying = False
+        self._release_target()
+        if self._ticket is not None and self.pool.breaker is not None:
+            self.pool.breaker.ended(self._ticket, True, self._gateway.now)
+            self._ticket = None
