@@ -25,7 +25,7 @@ class Breaker:
     as many successes close it. The first failure among them opens it again. `interval_s` clears the counts while
     closed (0: never, gobreaker's own default).
 
-    Every ticket must come back, through `ended` or `abandoned`: a half-open breaker that waits for one refuses all else.
+    Every ticket must come back, through `ended` or `abandoned`: while half-open, a missing one blocks the rest.
     """
 
     __slots__ = (

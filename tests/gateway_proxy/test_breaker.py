@@ -151,4 +151,7 @@ def test_the_services_breaker_answers_the_same_to_the_same(script, rule, interva
             ours.ended(ticket, step[0] == "failed", clock[0])
         elif isinstance(step, float):
             clock[0] += step
+            continue  # looking at theirs would move it on
+        else:
+            continue
         assert ours.shown(clock[0])["state"] == theirs.state.value
