@@ -37,6 +37,7 @@ _IDLE, _BUSY, _LINGERING, _TUNNEL, _CLOSED = range(5)
 _HELD_LIMIT_BYTES = 65536
 _LINGER_S = 2.0
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close with RST
+_NOTHING: frozenset[bytes] = frozenset()
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110 9.2.2
 
 
@@ -448,6 +449,11 @@ class ClientConnection(asyncio.Protocol):
     def takes_plainly(self) -> bool:
         """Whether a whole answer may be passed on as it is, with nothing to note but its end."""
         return self._persists and self.takes_chunks and self._body is None and not self._gateway.draining
+
+    @property
+    def answer_dropped(self) -> frozenset[bytes]:
+        """The fields (lower case) that the upstream may not send to the client."""
+        return _NOTHING if self.featured is None else self.featured.answer_dropped
 
     def relay_interim(self, head: bytes) -> None:
         """Pass on a 1xx answer, which HTTP/1.0 does not know (RFC 9110 15.2)."""

@@ -34,6 +34,7 @@ class Exchange:
     """What is known of one exchange. Lines are whole field lines ending in CRLF."""
 
     __slots__ = (
+        "address",
         "answer_lines",
         "answered_ns",
         "attempts",
@@ -76,6 +77,7 @@ class Exchange:
         self.request_id = b""
         self.claims: dict[str, Any] = {}  # of a token that was checked here
         self.upstream = ""  # its name
+        self.address = ""  # of the target that the last attempt went to
         self.attempts = 0
         self.status = 0  # that the client got; 0: none
         self.own = False  # answered here

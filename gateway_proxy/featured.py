@@ -31,6 +31,7 @@ class Featured:
         "_cancel",
         "_client",
         "_counted",
+        "_failed",
         "_first",
         "_gateway",
         "_held",
@@ -56,6 +57,7 @@ class Featured:
         self._held: list[bytes] | None = None  # the body as it was sent, as long as it may be sent again
         self._ticket: int | None = None
         self._trying = False  # an attempt is under way
+        self._failed = False  # the last attempt got no answer
         self._counted: Target | None = None  # among the target's requests in flight
         self.target: Target | None = None  # of the last attempt
         self.answer_lines = b""
@@ -72,7 +74,7 @@ class Featured:
         self.exchange.request_bytes = len(first)
         rule = self._route.retry
         if rule is not None and (first or self._client.uploading):
-            self._held = [first] if len(first) <= rule.max_body_bytes else None
+            self._held = [first] if len(first) <= self._route.replayed_bytes else None
         elif rule is not None:
             self._held = []
         self._advance()
@@ -139,7 +141,7 @@ class Featured:
         exchange.attempts += 1
         exchange.sent_ns = time.monotonic_ns()
         if exchange.attempts == 1 and rule is not None:
-            rule.called(self._gateway.now)
+            rule.request(self._gateway.now)
         self._trying = True
         self.connected(target)
         target_line = self._route.rewrite(reader.target) if self._route.changes_targets else reader.target
@@ -156,6 +158,7 @@ class Featured:
             target.active += 1
             self._counted = target
         self.target = target
+        self.exchange.address = target.address
 
     def _release_target(self) -> None:
         if self._counted is not None:
@@ -167,7 +170,7 @@ class Featured:
         self.exchange.request_bytes += len(payload)
         if self._held is not None and self._route.retry is not None:
             self._held.append(payload)
-            if self.exchange.request_bytes > self._route.retry.max_body_bytes:
+            if self.exchange.request_bytes > self._route.replayed_bytes:
                 self._held = None
 
     def takes_over(self, answer: ResponseReader) -> bool:
@@ -175,12 +178,14 @@ class Featured:
         self.exchange.answered_ns = time.monotonic_ns()
         if self._again(answer.status):
             return True
+        self._failed = False
         self.exchange.status = answer.status
         self._add_lines(answer)
         return False
 
     def failed(self, status: int) -> bool:
         """Say whether the request is sent again after an attempt that got no whole answer."""
+        self._failed = True
         if self._client.answered:
             self._attempt_ended(0)
             return False
@@ -235,19 +240,29 @@ class Featured:
         self.exchange.status = status
         self._add_lines(None)
 
+    @property
+    def answer_dropped(self) -> frozenset[bytes]:
+        """The fields (lower case) that the upstream may not send to the client."""
+        return self._route.answer_dropped
+
     def _add_lines(self, answer: ResponseReader | None) -> None:
         for step in self._route.answer_steps:
             step(self.exchange, answer)
         self.answer_lines = b"".join(self.exchange.answer_lines)
 
     def end(self, outcome: str) -> None:
-        """End the exchange: ok (answered, by whomever), client_gone, or aborted (an answer that broke off)."""
+        """End the exchange: ok (answered, by whomever), client_gone, or aborted (an answer that broke off).
+
+        An answer of the gateway's own is upstream_failed when it stands for one that did not come, else refused.
+        """
         exchange = self.exchange
         if self._cancel is not None:
             self._cancel()
             self._cancel = None
         if self._trying:
             self._give_back(outcome)
+        if outcome == "ok" and exchange.own:
+            outcome = "upstream_failed" if self._failed else "refused"
         exchange.outcome = outcome
         exchange.ended_ns = time.monotonic_ns()
         for step in self._route.end_steps:
@@ -261,9 +276,9 @@ class Featured:
             self._attempt_ended(0 if outcome == "aborted" or self.exchange.own else self.exchange.status)
 
     def _attempt_dropped(self) -> None:
-        """End an attempt of which nothing can be said; the breaker, which counts whom it let in, takes it as failed."""
+        """End an attempt of which nothing can be said; the breaker gets its ticket back."""
         self._trying = False
         self._release_target()
         if self._ticket is not None and self.pool.breaker is not None:
-            self.pool.breaker.ended(self._ticket, True, self._gateway.now)
+            self.pool.breaker.abandoned(self._ticket, self._gateway.now)
             self._ticket = None

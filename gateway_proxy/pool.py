@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from gateway_proxy.balance import Balancer
 from gateway_proxy.config import Upstream
+from gateway_proxy.health import Judge
 
 if TYPE_CHECKING:
+    from gateway_proxy.breaker import Breaker
     from gateway_proxy.upstream import UpstreamConnection
 
 
@@ -17,50 +20,18 @@ class Target:
     `active` counts requests in flight, where somebody asks for it; `held_out` holds the reasons why it gets none.
     """
 
-    __slots__ = ("active", "authority", "dialling", "held_out", "host", "idle", "opened", "port", "weight")
+    __slots__ = ("active", "address", "authority", "dialling", "held_out", "host", "idle", "opened", "port", "weight")
 
     def __init__(self, address: str, weight: int = 1) -> None:
         host, _, port = address.rpartition(":")
         self.host = host.removeprefix("[").removesuffix("]")
         self.port = int(port)
+        self.address = address
         self.authority = address.encode("ascii")
         self.weight = weight
         self.idle: list[UpstreamConnection] = []
         self.held_out: set[str] = set()
         self.active = self.opened = self.dialling = 0
-
-
-class Balancer(Protocol):
-    """Chooses among the targets that may be asked."""
-
-    def changed(self, available: Sequence[Target]) -> None:
-        """Take the targets that may be asked from now on; never none."""
-
-    def pick(self, key: bytes) -> Target:
-        """Return the target of the next request; `key` is what a consistent hash is taken of."""
-
-
-class Judge(Protocol):
-    """Watches how targets answer, and holds those out that answer badly."""
-
-    def seen(self, target: Target, status: int, now: float) -> None:
-        """Take one outcome: the answer's status, or 0 for no answer. `now` in seconds of the loop's clock."""
-
-    def sweep(self, now: float) -> None:
-        """Do what is due; called once a tick."""
-
-    def close(self) -> None:
-        """Stop what is under way: the pool is not used any more."""
-
-
-class Breaker(Protocol):
-    """Refuses requests while the upstream is failing."""
-
-    def admits(self, now: float) -> int | None:
-        """Return a ticket for `ended`, or None when the request is refused."""
-
-    def ended(self, ticket: int, failed: bool, now: float) -> None:
-        """Take the outcome of an admitted request."""
 
 
 class Pool:
@@ -84,7 +55,7 @@ class Pool:
         "targets",
     )
 
-    def __init__(self, name: str, upstream: Upstream, balancer: Balancer) -> None:
+    def __init__(self, name: str, upstream: Upstream, balancer: Balancer[Target]) -> None:
         self.name = name
         self.config = upstream
         self.targets = [Target(target.address, target.weight) for target in upstream.targets]
@@ -92,7 +63,7 @@ class Pool:
         self.single = self.targets[0] if len(self.targets) == 1 else None
         self.balancer = balancer
         balancer.changed(self.targets)
-        self.judges: list[Judge] = []
+        self.judges: list[Judge[Target]] = []
         self.breaker: Breaker | None = None
         self.counting = upstream.balance in ("least_connections", "two_choices")
         self.connect_timeout_s = upstream.connect_timeout_s

@@ -34,7 +34,7 @@ class Route:
     """One route, ready to be taken. `plain` says that there is nothing to do but to forward.
 
     `steps` run before a request is forwarded, `answer_steps` when the final answer's head is there, `end_steps` when
-    all is over, each in their order.
+    all is over, each in their order. `answer_dropped` are fields (lower case) that upstreams must not send to clients.
     """
 
     __slots__ = (
@@ -44,12 +44,14 @@ class Route:
         "_replacement",
         "_shares",
         "_weights",
+        "answer_dropped",
         "answer_steps",
         "end_steps",
         "name",
         "plain",
         "pool",
         "prefix",
+        "replayed_bytes",
         "retry",
         "rng",
         "steps",
@@ -79,8 +81,10 @@ class Route:
         self.rng = rng
         self.steps: tuple[Step, ...] = ()
         self.answer_steps: tuple[AnswerStep, ...] = ()
+        self.answer_dropped: frozenset[bytes] = frozenset()
         self.end_steps: tuple[EndStep, ...] = ()
         self.retry: RetryRule | None = None
+        self.replayed_bytes = 0  # the longest body that is held to be sent again
         self.plain = False
 
     @property

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway_proxy.assembly import Assembly, assemble
 from gateway_proxy.config import GatewayConfig
 from gateway_proxy.http1 import Hop
-from gateway_proxy.pool import Pool
 
 if TYPE_CHECKING:
     from gateway_proxy.client import ClientConnection
@@ -34,19 +32,17 @@ class Gateway:
         self.emptied = asyncio.Event()
         self.generation = 0
         self.now = loop.time()
-        self._assembly: Assembly | None = None
         self.apply(config)
         self._timer = loop.call_later(self.tick_s, self._sweep)
 
     def apply(self, config: GatewayConfig) -> None:
         """Work by this configuration from the next request on; requests in flight end by the one they began with.
 
-        Pools whose upstream is unchanged keep their connections. Raises KeyProblem, and changes nothing, when a file
-        that the configuration names cannot be used.
+        Pools whose upstream is unchanged keep their connections. Raises KeyProblem or OSError, and changes nothing,
+        when a file that the configuration names cannot be used.
         """
-        before = self._assembly
-        assembly = assemble(config, self, before)
-        self._assembly = assembly
+        before: Assembly | None = getattr(self, "assembly", None)
+        self.assembly = assembly = assemble(config, self, before)
         self.config = config
         self.head_bytes = config.limits.head_bytes
         self.head_lines = config.limits.fields + 2  # with the first line and the empty one
@@ -59,16 +55,7 @@ class Gateway:
         self._hops: dict[str, Hop] = {}
         self.generation += 1
         if before is not None:
-            for name, pool in before.pools.items():
-                if self.pools.get(name) is not pool:
-                    pool.close()
-            before.close_all_but(assembly)
-
-    @property
-    def assembly(self) -> Assembly:
-        """What the configuration came to."""
-        assert self._assembly is not None
-        return self._assembly
+            before.replaced_by(assembly)
 
     def hop(self, peer: str) -> Hop:
         """Return what connections of this client's address tell the next hop."""
@@ -115,13 +102,8 @@ class Gateway:
         self._timer.cancel()
         for client in list(self.clients):
             client.abort()
-        for pool in self.pools.values():
-            pool.close()
         self.assembly.close()
         await asyncio.sleep(0)
-
-
-Sweep = Callable[[float], None]
 
 
 async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
@@ -130,6 +112,3 @@ async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
-
-
-__all__ = ["Gateway", "Pool"]

@@ -190,7 +190,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _answer_sized(self, client: ClientConnection, rest: bytes) -> None:
         """Pass on an answer whose length is known; the common one is here whole."""
         reader = self._reader
-        head = reader.render(client.answer_begins(), chunked=False)
+        head = reader.render(client.answer_begins(), chunked=False, dropped=client.answer_dropped)
         missing = reader.length - len(rest)
         if missing > 0:
             self._body = body = SizedBody(reader.length)
@@ -206,7 +206,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Pass on an answer of unknown length: in chunks, or up to the close for HTTP/1.0."""
         self._body = ChunkedBody() if self._reader.length == CHUNKED else ClosedBody()
         own = client.answer_begins(until_close=True)
-        head = self._reader.render(own, chunked=client.takes_chunks)
+        head = self._reader.render(own, chunked=client.takes_chunks, dropped=client.answer_dropped)
         if not rest:
             client.transport.write(head)
             return

@@ -15,11 +15,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gateway_proxy.config import kinds
 from gateway_proxy.config.kinds import Count, FieldName, FileName, Frozen, Name, Port, Seconds, Size
-from gateway_proxy.config.routes import Route
+from gateway_proxy.config.routes import Route, Timeouts
 from gateway_proxy.config.upstreams import Upstream
 from scenarios.files import FileProblem, LocatedError, load_model
 
-__all__ = ["FileProblem", "GatewayConfig", "Route", "Upstream", "load", "parse"]
+__all__ = ["FileProblem", "GatewayConfig", "Route", "Timeouts", "Upstream", "load", "parse"]
 
 MOST_WORKERS = 64
 

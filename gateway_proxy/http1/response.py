@@ -123,14 +123,15 @@ class ResponseReader:
         """Return the plain answer whose head is the first `end` bytes of `data`, with its body, for the client."""
         return b"".join((self._head[:-2], self._tail, data[end:]))
 
-    def render(self, extra: bytes, chunked: bool) -> bytes:
-        """Return the head for the client in HTTP/1.1, with the whole lines of `extra`.
+    def render(self, extra: bytes, chunked: bool, dropped: frozenset[bytes] = NONE) -> bytes:
+        """Return the head for the client in HTTP/1.1, with the whole lines of `extra`, without the fields `dropped`.
 
         `chunked` says that a body of unknown length will be sent in chunks, and not up to the close.
         """
         if self._plain:
-            return b"%b%b%b" % (self._head[:-2], extra, self._tail)
-        head = cut_named(self._head, self._cut)
+            head = cut_named(self._head, dropped) if dropped else self._head
+            return b"%b%b%b" % (head[:-2], extra, self._tail)
+        head = cut_named(self._head, self._cut | dropped)
         if self._framed < 0 or self.status < 200 or self.status == 204:
             head, extra = self._frame(head, extra, chunked)
         if head[7] == _ZERO or head[12] != _SPACE:
