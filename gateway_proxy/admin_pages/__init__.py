@@ -1,0 +1,1 @@
+"""The admin application's page: static files."""
