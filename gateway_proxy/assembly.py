@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 UNROUTED = "(none)"
 
 
+class AssemblyProblem(Exception):  # noqa: N818 - a sentence for the user, like FileProblem
+    """The configuration is valid, but a key, log or certificate that it names cannot be used; says which and why."""
+
+
 @dataclass
 class Assembly:
     """What a configuration came to. `sweeps` are called once a tick with the time in seconds of the loop's clock."""
@@ -79,7 +83,7 @@ class Assembly:
 def assemble(settings: GatewayConfig, gateway: Gateway, before: Assembly | None) -> Assembly:
     """Return what the configuration asks for, with what is unchanged taken over from `before`.
 
-    Raises KeyProblem for keys that cannot be used, OSError for a log that cannot be opened; `before` is untouched.
+    Raises AssemblyProblem for keys that cannot be used or a log that cannot be opened; `before` is untouched.
     """
     rng = random.Random(settings.seed)
     inquirer = before.inquirer if before is not None else Inquirer(gateway.loop)
@@ -134,7 +138,11 @@ def _log(settings: GatewayConfig, before: Assembly | None) -> AccessLog | None:
         return before.log
     from gateway_proxy.features.accesslog import AccessLog  # noqa: PLC0415
 
-    return AccessLog(settings.access_log.file, settings.access_log.flush_s, lambda exchange: exchange.address)
+    log = settings.access_log
+    try:
+        return AccessLog(log.file, log.flush_s, lambda exchange: exchange.address)
+    except OSError as error:
+        raise AssemblyProblem(f"access_log.file: {log.file}: {error.strerror or error}") from None
 
 
 def _metrics(settings: GatewayConfig, gateway: Gateway, before: Assembly | None) -> Metrics | None:
@@ -240,9 +248,12 @@ class _Builder:
         if auth is None:
             return None
         if auth.jwt is not None:
-            from gateway_proxy.features.tokens import JwtCheck  # noqa: PLC0415 - PyJWT and cryptography
+            from gateway_proxy.features.tokens import JwtCheck, KeyProblem  # noqa: PLC0415 - PyJWT and cryptography
 
-            return JwtCheck(auth.jwt, auth.claims, time.time)
+            try:
+                return JwtCheck(auth.jwt, auth.claims, time.time)
+            except KeyProblem as problem:
+                raise AssemblyProblem(f"auth.jwt of the route {route.prefix}: {problem}") from None
         assert auth.ask is not None
         from gateway_proxy.features.ask import AskAuth  # noqa: PLC0415
 

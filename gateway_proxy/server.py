@@ -1,51 +1,164 @@
 """Runs a gateway: listens, forwards until it is told to stop, and then lets requests in flight finish."""
 
+from __future__ import annotations
+
 import asyncio
+import contextlib
+import functools
 import gc
 import resource
 import signal
-from collections.abc import Callable
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from gateway_proxy.client import ClientConnection
 from gateway_proxy.config import GatewayConfig
+from gateway_proxy.local import LocalControls, load_certificate, told
 from gateway_proxy.state import Gateway
 
-_BACKLOG = 4096
+if TYPE_CHECKING:
+    from gateway_proxy.controls import Controls
+
+BACKLOG = 4096
 _GC_THRESHOLD = 100_000
+_TLS_SHUTDOWN_S = 2.0
 
 
 class ListenError(Exception):
     """The gateway cannot listen where it was told to; the message says why, and who is there if that can be told."""
 
 
-def serve(config: GatewayConfig, on_ready: Callable[[], None] | None = None) -> None:
-    """Run the gateway in this process until SIGTERM or SIGINT; `on_ready` is called once it listens.
+def serve(config: GatewayConfig, on_ready: Callable[[], None] | None = None, path: str = "") -> None:
+    """Run the gateway until SIGTERM or SIGINT, in one process or, with `config.workers`, in several.
 
-    Raises ListenError when the address cannot be used. Requests in flight at the signal are finished, for at most
-    `config.grace_s` seconds.
+    `on_ready` is called once it listens. `path` is the configuration's file, which SIGHUP reads again. Requests in
+    flight at the end are finished, for at most `config.grace_s` seconds. Raises ListenError when an address cannot be
+    used and AssemblyProblem when something that the configuration names cannot.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, on_ready))
+        runner.run(_serve(config, on_ready, path))
 
 
-async def _serve(config: GatewayConfig, on_ready: Callable[[], None] | None) -> None:
+async def _serve(config: GatewayConfig, on_ready: Callable[[], None] | None, path: str) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    gateway, tls = begin(config, loop)
+    controls = LocalControls(gateway, path, stop.set, tls)
+    server = await _listen(gateway, tls)
+    async with administered(config, controls):
+        reload_on_hangup(controls, path)
+        settle()
+        if on_ready is not None:
+            on_ready()
+        await stop.wait()
+        server.close()
+        await gateway.drain()
+
+
+def begin(config: GatewayConfig, loop: asyncio.AbstractEventLoop) -> tuple[Gateway, ssl.SSLContext | None]:
+    """Return a gateway that accepts nothing yet, and how its clients' connections are encrypted, if they are."""
     _allow_many_files()
-    gateway = Gateway(config, loop)
-    server = await _listen(gateway)
+    tls = None
+    if config.listen.tls is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        tls.set_alpn_protocols(["http/1.1"])
+        load_certificate(tls, config.listen.tls.certificate_file, config.listen.tls.key_file)
+    return Gateway(config, loop), tls
+
+
+def settle() -> None:
+    """Take what there is now out of the garbage collector's sight, and let it look less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 50, 50)
-    if on_ready is not None:
-        on_ready()
-    await stop.wait()
-    server.close()
-    await gateway.drain()
+
+
+def reload_on_hangup(controls: Controls, path: str) -> None:
+    """Have SIGHUP read the configuration's file again and say on stderr what became of it."""
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        print(told(await controls.reload()), file=sys.stderr, flush=True)
+
+    def hang_up() -> None:
+        task = loop.create_task(reload())
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    if path:
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+
+
+@contextlib.asynccontextmanager
+async def administered(config: GatewayConfig, controls: Controls) -> AsyncIterator[None]:
+    """Serve the admin application meanwhile, if the configuration has one. Raises ListenError."""
+    if config.admin is None:
+        yield
+        return
+    from gateway_proxy import admin  # noqa: PLC0415 - Starlette and uvicorn, only where they are wanted
+
+    try:
+        listener = admin.listen(config.admin)
+    except OSError as error:
+        raise _cannot_listen(config.admin.host, config.admin.port, error) from None
+    server = admin.AdminServer(controls, listener)
+    server.start()
+    try:
+        yield
+    finally:
+        await server.stop()
+
+
+async def accept_from(
+    gateway: Gateway, tls: ssl.SSLContext | None, listeners: Sequence[socket.socket]
+) -> list[asyncio.Server]:
+    """Accept clients from sockets that listen already."""
+    return [
+        await gateway.loop.create_server(
+            functools.partial(ClientConnection, gateway),
+            sock=listener,
+            ssl=tls,
+            ssl_handshake_timeout=_handshake_s(gateway, tls),
+            ssl_shutdown_timeout=_shutdown_s(tls),
+        )
+        for listener in listeners
+    ]
+
+
+async def _listen(gateway: Gateway, tls: ssl.SSLContext | None) -> asyncio.Server:
+    listen = gateway.config.listen
+    try:
+        return await gateway.loop.create_server(
+            functools.partial(ClientConnection, gateway),
+            listen.host,
+            listen.port,
+            backlog=BACKLOG,
+            reuse_address=True,
+            ssl=tls,
+            ssl_handshake_timeout=_handshake_s(gateway, tls),
+            ssl_shutdown_timeout=_shutdown_s(tls),
+        )
+    except OSError as error:
+        raise _cannot_listen(listen.host, listen.port, error) from None
+
+
+def _handshake_s(gateway: Gateway, tls: ssl.SSLContext | None) -> float | None:
+    """A handshake may take as long as a head; asyncio wants None where there is none."""
+    return gateway.config.limits.head_timeout_s if tls is not None else None
+
+
+def _shutdown_s(tls: ssl.SSLContext | None) -> float | None:
+    """A close does not wait long for the peer's word."""
+    return _TLS_SHUTDOWN_S if tls is not None else None
 
 
 def _allow_many_files() -> None:
@@ -54,19 +167,8 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _listen(gateway: Gateway) -> asyncio.Server:
-    listen = gateway.config.listen
-    try:
-        return await gateway.loop.create_server(
-            lambda: ClientConnection(gateway),
-            listen.host,
-            listen.port,
-            backlog=_BACKLOG,
-            reuse_address=True,
-        )
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ListenError(f"cannot listen on {listen.host}:{listen.port}: {reason}{_holder(listen.port)}") from None
+def _cannot_listen(host: str, port: int, error: OSError) -> ListenError:
+    return ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}{_holder(port)}")
 
 
 def _holder(port: int) -> str:

@@ -38,8 +38,8 @@ class Gateway:
     def apply(self, config: GatewayConfig) -> None:
         """Work by this configuration from the next request on; requests in flight end by the one they began with.
 
-        Pools whose upstream is unchanged keep their connections. Raises KeyProblem or OSError, and changes nothing,
-        when a file that the configuration names cannot be used.
+        Pools whose upstream is unchanged keep their connections. Raises AssemblyProblem, and changes nothing, when
+        something that the configuration names cannot be used.
         """
         before: Assembly | None = getattr(self, "assembly", None)
         self.assembly = assembly = assemble(config, self, before)

@@ -56,7 +56,7 @@ def run_gateway(path: str) -> None:
     from gateway_proxy import config  # noqa: PLC0415 - preloaded there, not needed here
     from gateway_proxy.server import serve  # noqa: PLC0415
 
-    serve(config.load(Path(path)))
+    serve(config.load(Path(path)), path=path)
 
 
 def _version(package: str) -> str:
