@@ -1,4 +1,4 @@
-"""What single steps of the gateway's features add to a request. As tests they run once; --benchmark-enable times them."""
+"""What single steps of the gateway's features add to a request. As tests they run once; else as test_micro.py."""
 
 import asyncio
 import random
