@@ -80,19 +80,22 @@ class AccessLog:
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode("ascii")
         tail = (exchange.upstream, self._target_of(exchange), exchange.route, exchange.outcome)
         duration_ns, upstream_ns = exchange.ended_ns - exchange.began_ns, exchange.upstream_ns
+        peer, path, request_id = exchange.peer, exchange.path, exchange.request_id
+        if (peer + path + request_id).translate(None, _SAFE):
+            peer, path, request_id = _escaped(peer), _escaped(path), _escaped(request_id)
         return _LINE % (
             self._second_text,
             part_ns // _MS,
-            _escaped(exchange.peer),
-            _escaped(exchange.method),
-            _escaped(exchange.path),
+            peer,
+            exchange.method,  # llhttp lets only those pass that it knows
+            path,
             exchange.status,
             exchange.body_bytes,
             duration_ns / _MS,
             (duration_ns - upstream_ns) / _MS,
             upstream_ns / _MS,
             exchange.attempts,
-            _escaped(exchange.request_id),
+            request_id,
             self._tails.get(tail) or self._tail(tail),
         )
 
@@ -155,6 +158,4 @@ def _open(file: str) -> int:
 
 def _escaped(value: bytes) -> bytes:
     """Return the value as it stands in a JSON string."""
-    if not value.translate(None, _SAFE):
-        return value
     return json.dumps(value.decode("latin-1"))[1:-1].encode("ascii")

@@ -136,6 +136,6 @@ def _is_usable(entry: dict[str, Any], algorithms: tuple[str, ...]) -> bool:
 def _from_entry(name: str, entry: dict[str, Any]) -> Key:
     try:
         key = jwt.PyJWK.from_dict(entry).key
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         raise KeyProblem(f"{name}: not a valid key") from None
     return _secret(name, key) if isinstance(key, bytes) else _public(name, key)
