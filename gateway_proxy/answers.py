@@ -4,6 +4,7 @@ import json
 from email.utils import formatdate
 from http import HTTPStatus
 
+_BODILESS = (204, 304)  # RFC 9110 15.3.5, 15.4.5; a length is not announced either (8.6)
 _MEANINGS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -13,6 +14,9 @@ def local_answer(status: int, why: str, own_fields: bytes, head_only: bool) -> b
     `head_only` leaves the body out, as an answer to HEAD does (RFC 9110 9.3.2).
     """
     phrase = _MEANINGS.get(status, "Unknown")
+    if status in _BODILESS:
+        head = f"HTTP/1.1 {status} {phrase}\r\nDate: {formatdate(usegmt=True)}\r\n"
+        return b"%b%b\r\n" % (head.encode("ascii"), own_fields)
     key = "status" if status < 400 else "error"
     body = json.dumps({key: why, "code": status, "from": "gateway"}).encode()
     head = (

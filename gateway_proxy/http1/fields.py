@@ -56,7 +56,7 @@ class Framing:
 
     def __init__(self) -> None:
         self.length: int | None = None
-        self.coding = b""
+        self.coding: bytes | None = None
 
     def take_length(self, value: bytes) -> None:
         """Take a Content-Length. Raises ProtocolError for a second one, a list, a sign or anything but digits."""
@@ -68,11 +68,11 @@ class Framing:
 
     def take_coding(self, value: bytes) -> None:
         """Take a Transfer-Encoding; several are one list."""
-        self.coding = joined(self.coding, value)
+        self.coding = value if self.coding is None else b"%b, %b" % (self.coding, value)
 
     def settle(self) -> int | None:
         """Return CHUNKED, the length, or None for neither. Raises ProtocolError when that is in doubt."""
-        if not self.coding:
+        if self.coding is None:
             return self.length
         if self.length is not None:
             raise ProtocolError("Content-Length together with Transfer-Encoding")

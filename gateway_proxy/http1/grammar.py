@@ -60,7 +60,7 @@ _LENGTH = rb"(?:[Cc]ontent-[Ll]ength: ?([0-9]{1,15}+)\r\n"
 _KEPT = rb"([Cc]onnection: [Kk]eep-[Aa]live\r\n)?+"
 
 PLAIN_REQUEST = re.compile(
-    rb"(GET|POST|HEAD|PUT|DELETE|PATCH|OPTIONS) (/[!\"$-~]*+) HTTP/1\.1\r\n[Hh]ost: ([^ \t\r][!-~]*+)\r\n"
+    rb"(GET|POST|HEAD|PUT|DELETE|PATCH|OPTIONS) (/[!\"$-~]*+) HTTP/1\.1\r\n[Hh]ost: ([!-~]++)\r\n"
     + _OTHER_OF_REQUEST
     + _LENGTH
     + _OTHER_OF_REQUEST

@@ -126,7 +126,7 @@ class RequestReader:
 
     def __init__(self, peer: str | Hop) -> None:
         self.hop = Hop(peer) if isinstance(peer, str) else peer
-        self._suffix_host: bytes | None = b"\0"  # no Host is equal to it
+        self._suffix_host: bytes | None = None  # of which the suffix was written
         self._suffix = self._head = b""
         self._came = _NOTHING
         self._new_host: bytes | None = None

@@ -113,7 +113,7 @@ class ResponseReader:
                 self._via = joined(self._via, value)
             elif low == b"upgrade":
                 self.protocol = value.lower()
-        if framing.coding and http10:
+        if framing.coding is not None and http10:
             raise ProtocolError("transfer coding in HTTP/1.0")
         settled = framing.settle()
         self.length = self._framed = UNTIL_CLOSE if settled is None else settled

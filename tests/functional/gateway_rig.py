@@ -238,6 +238,8 @@ def wait_until(holds: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
 class GatewayProcess:
     """`python -m gateway_proxy` with a configuration, killed at the latest by `stop`."""
 
+    READY = rb"listening on http://"
+
     def __init__(self, directory: Path, text: str, port: int) -> None:
         self.port = port
         path = directory / f"gateway-{port}.yaml"
@@ -246,7 +248,7 @@ class GatewayProcess:
             [sys.executable, "-m", "gateway_proxy", "--config", str(path)], stderr=subprocess.PIPE
         )
         line = self.process.stderr.readline()  # type: ignore[union-attr]
-        if not re.match(rb"listening on http://", line):
+        if not re.match(self.READY, line):
             self.stop()
             raise AssertionError(line)
 

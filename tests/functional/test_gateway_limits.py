@@ -390,7 +390,7 @@ BAD = {
     "an impossible time": (GOOD.replace("]}", "], response_timeout_s: -1}"), 3, ["response_timeout_s", "-1"]),
     "a target without a port": (GOOD.replace("127.0.0.1:8081", "127.0.0.1"), 3, ["HOST:PORT"]),
     "a prefix without a slash": (GOOD.replace("/a", "a"), 5, ["prefix", "'a'"]),
-    "several workers": (GOOD + "workers: 4\n", 7, ["4 workers"]),
+    "no worker": (GOOD + "workers: 0\n", 7, ["workers", "greater than or equal to 1"]),
     "a key given twice": (GOOD + "listen: {port: 1}\n", 7, ["'listen'", "line 1"]),
     "a prefix given twice": (GOOD.rstrip() + "\n  - {prefix: /a/, upstream: a}\n", 6, ["'/a/'", "routes[0]"]),
     "an empty list": (GOOD.replace('["127.0.0.1:8081"]', "[]"), 3, ["targets", "at least 1"]),

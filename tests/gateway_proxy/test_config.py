@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway_proxy.balance import RoundRobin
 from gateway_proxy.config import FileProblem, Upstream, load, parse
+from gateway_proxy.config import Route as RouteConfig
 from gateway_proxy.pool import Pool
-from gateway_proxy.routes import Routes
+from gateway_proxy.routes import Route, Routes, Timeouts
 
 SHORTEST = """\
 listen: {port: 8080}
@@ -92,13 +97,24 @@ SEGMENT = st.sampled_from(["a", "ab", "b", "", "%61", ".."])
 PATH = st.lists(SEGMENT, max_size=5).map(lambda parts: "/" + "/".join(parts))
 
 
+def route(prefix, **conditions):
+    """Return a route as it is taken; a prefix may be the root's, which the configuration writes as a slash."""
+    settings = RouteConfig(prefix=prefix or "/", upstream="a", **conditions)
+    return Route(prefix, [(pool("h:1"), 1)], Timeouts(1, 1, 1), settings, random.Random(1))
+
+
+def pool(*targets, **more):
+    return Pool("a", Upstream(targets=targets, **more), RoundRobin())
+
+
 @given(st.dictionaries(PATH, st.integers(), max_size=6), PATH, st.sampled_from(["", "?", "?a/b", "?/a"]), st.booleans())
 def test_the_longest_prefix_of_whole_segments_wins(routes, path, query, deep):
     routes = {prefix.rstrip("/"): to for prefix, to in routes.items()}
     path += "/c" * 200 if deep else ""
     fitting = [prefix for prefix in routes if path == prefix or path.startswith(prefix + "/")]
-    expected = routes[max(fitting, key=len)] if fitting else None
-    assert Routes(routes.items()).find((path + query).encode()) == expected
+    expected = max(fitting, key=len) if fitting else None
+    found = Routes(route(prefix) for prefix in routes).find(SimpleNamespace(target=(path + query).encode()))
+    assert (found.prefix.decode() if found else None) == expected
 
 
 # -- the pool ----------------------------------------------------------------------------------------------------------
@@ -113,19 +129,82 @@ class Connection:
 
 
 def test_targets_are_taken_in_turn_and_idle_connections_close_when_old():
-    pool = Pool("a", Upstream(targets=("h:1", "h:2"), max_idle_per_target=2, idle_timeout_s=10))
-    assert len({pool.next_target().port for _ in range(2)}) == 2
-    target = pool.next_target()
+    two = pool("h:1", "h:2", max_idle_per_target=2, idle_timeout_s=10)
+    assert len({two.next_target().port for _ in range(2)}) == 2
+    target = two.next_target()
     old, young, surplus = (Connection(target) for _ in range(3))
-    assert (pool.release(old, 0), pool.release(young, 5), pool.release(surplus, 6)) == (True, True, False)
-    pool.close_idle(12)
+    assert (two.release(old, 0), two.release(young, 5), two.release(surplus, 6)) == (True, True, False)
+    two.close_idle(12)
     assert (old.closed, young.closed, target.idle) == (True, False, [young])
+    two.close()
+    assert young.closed
+    assert not two.release(Connection(target), 13)
 
 
 def test_a_full_target_is_no_candidate():
-    pool = Pool("a", Upstream(targets=("h:1", "h:2"), max_connections_per_target=1))
-    first, second = pool.targets
+    two = pool("h:1", "h:2", max_connections_per_target=1)
+    first, second = two.targets
     first.dialling = 1
-    assert list(pool.candidates(first)) == [second]
+    assert list(two.candidates(first)) == [second]
     second.opened = 1
-    assert list(pool.candidates(first)) == []
+    assert list(two.candidates(first)) == []
+
+
+def test_a_target_that_is_held_out_gets_nothing_until_none_is_left():
+    two = pool("h:1", "h:2")
+    first, second = two.targets
+    two.hold_out(first, "a")
+    two.hold_out(first, "b")
+    assert {two.next_target() for _ in range(4)} == {second}
+    assert two.another(second, b"") is second
+    two.hold_out(second, "a")
+    assert {two.next_target() for _ in range(4)} == {first, second}
+    two.readmit(first, "a")
+    assert {two.next_target() for _ in range(4)} == {first, second}  # b still stands against it
+    two.readmit(first, "b")
+    assert {two.next_target() for _ in range(4)} == {first}
+
+
+def test_a_second_attempt_goes_to_another_target_if_there_is_one():
+    three = pool("h:1", "h:2", "h:3")
+    for than in three.targets:
+        assert all(three.another(than, b"") is not than for _ in range(6))
+
+
+@pytest.mark.parametrize(
+    ("shown", "hint"),
+    [
+        (SHORTEST.replace("upstream: a}", "upstream: a, split: [{upstream: a}]}"), "one of upstream and split"),
+        (SHORTEST.replace("upstream: a}", "split: [{upstream: b}]}"), "'b' is no upstream"),
+        (SHORTEST.replace("upstream: a}", "upstream: a, auth: {}}"), "needs one of jwt and ask"),
+        (SHORTEST.replace("upstream: a}", "upstream: a, auth: {ask: {upstream: z, path: /}}}"), "'z' is no upstream"),
+        (
+            SHORTEST.replace("upstream: a}", "upstream: a, auth: {jwt: {algorithms: [RS256], secret: x}}}"),
+            "RS256 does not",
+        ),
+        (SHORTEST.replace("upstream: a}", "upstream: a, auth: {jwt: {algorithms: [HS256]}}}"), "0 are given"),
+        (
+            SHORTEST.replace("upstream: a}", "upstream: a, cors: {origins: ['*'], credentials: true}}"),
+            "name the origins",
+        ),
+        (
+            SHORTEST.replace("upstream: a}", "upstream: a, rate_limit: {requests: 1, key: 'claim:x'}}"),
+            "needs auth with jwt",
+        ),
+        (
+            SHORTEST.replace("upstream: a}", "upstream: a, strip_prefix: true, rewrite_prefix: /b}"),
+            "rewriting replaces",
+        ),
+        (SHORTEST + "  - {prefix: /a/, upstream: a}\n", "each prefix once"),
+        (SHORTEST + "metrics: true\n", "needs admin"),
+        (SHORTEST + "admin: {host: 0.0.0.0, port: 1}\n", "not on loopback"),
+        (SHORTEST + "workers: 0\n", "workers"),
+        (SHORTEST.replace('["127.0.0.1:1"]', '["h:1", "h:1"]'), "is a target already"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(shown, hint):
+    assert hint in problem(shown)[1]
+
+
+def test_the_same_prefix_may_stand_again_under_other_conditions():
+    parse(SHORTEST + "  - {prefix: /a, methods: [POST], upstream: a}\n  - {prefix: /a, host: b, upstream: a}\n", "f")

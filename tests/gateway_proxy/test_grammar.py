@@ -1,4 +1,4 @@
-"""The grammar of heads: the short way reads what the long way reads, and llhttp is the witness that neither is generous."""
+"""The grammar of heads: the short way reads what the long way reads; llhttp is the witness that neither is generous."""
 
 from __future__ import annotations
 
@@ -80,6 +80,7 @@ def state(reader):
 @settings(max_examples=200)
 @given(REQUESTS)
 @example(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: \0\r\n\r\n")
 @example(b"POST /a HTTP/1.1\r\nhost: h\r\nA: b\r\nContent-Length: 5\r\nB: c\r\n\r\n")
 def test_a_plain_request_is_read_the_same_by_the_long_way(head):
     short, long = RequestReader("10.0.0.9"), RequestReader("10.0.0.9")
@@ -126,6 +127,7 @@ def fields_in(head):
 
 @settings(max_examples=200)
 @given(REQUESTS)
+@example(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\nContent-Length: 5\r\n\r\n")
 def test_no_request_passes_that_llhttp_refuses_and_both_see_the_same_fields(head):
     reader = RequestReader("10.0.0.9")
     try:
@@ -139,6 +141,7 @@ def test_no_request_passes_that_llhttp_refuses_and_both_see_the_same_fields(head
 
 @settings(max_examples=200)
 @given(ANSWERS)
+@example(b"HTTP/1.1 200 OK\r\ntransfer-encoding:\r\n\r\n")
 def test_no_answer_passes_that_llhttp_refuses_and_both_see_the_same_fields(head):
     reader = ResponseReader()
     try:
@@ -192,7 +195,7 @@ def test_methods_that_are_known_are_known_to_llhttp():
         for method in sorted(METHODS)
         if not Witness(httptools.HttpRequestParser, b"%b / HTTP/1.1\r\n\r\n" % method).accepts
     ]
-    assert unknown == [b"CONNECT"] or unknown == []
+    assert unknown in ([], [b"CONNECT"])
 
 
 def test_where_a_request_of_unknown_framing_ends_is_never_guessed():
