@@ -12,15 +12,20 @@ Both are classic BPF programs on the socket, which need no privileges. On other 
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import select
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 LINUX = sys.platform == "linux"
+_SETTLE_S = 0.2  # a round trip
+_QUEUES_S = 2.0
+_LOOK_S = 0.01
 _SO_ATTACH_FILTER = 26
 _SO_ATTACH_REUSEPORT_CBPF = 51
 
@@ -124,6 +129,23 @@ def holds_connections(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))
+
+
+async def refuse_new_and_empty(listeners: Sequence[socket.socket], hurry: Callable[[], bool] = lambda: False) -> bool:
+    """Let no new connection in, and wait until somebody has accepted those that are there; then closing loses none.
+
+    That takes 0.2 s, for handshakes that have begun, and at most two seconds; `hurry` ends it sooner. False where new
+    ones cannot be kept out: then there is nothing to wait for, and a connection may be reset.
+    """
+    if not all([refuse_new(listener) for listener in listeners]):  # noqa: C419 - each of them
+        return False
+    quiet_since = time.monotonic()
+    end = quiet_since + _QUEUES_S
+    while min(end, quiet_since + _SETTLE_S) > time.monotonic() and not hurry():
+        await asyncio.sleep(_LOOK_S)
+        if any(holds_connections(listener) for listener in listeners):
+            quiet_since = time.monotonic()
+    return True
 
 
 _NO_SYN: list[Instruction] = [

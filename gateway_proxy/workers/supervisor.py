@@ -27,10 +27,7 @@ from scenarios.files import FileProblem
 STEADY_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 _RELOAD_TIMEOUT_S = 10.0
-_SETTLE_S = 0.2  # for handshakes that have begun: a round trip
-_QUEUES_S = 2.0
 _KILL_AFTER_GRACE_S = 5.0
-_LOOK_S = 0.01
 
 
 def pause_s(hasty: int) -> float:
@@ -241,7 +238,9 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Let nothing new in, wait until nothing waits in a queue, drain the workers, and end those that do not."""
-        await self._empty_queues()
+        if self._settled:
+            every = [listener for own in self._sockets for listener in own]
+            await listening.refuse_new_and_empty(every, lambda: self._signals > 1)
         for process in self._processes():
             _send(process.pid, signal.SIGTERM)
         patience_s = self.config.grace_s + _KILL_AFTER_GRACE_S
@@ -250,17 +249,6 @@ class Supervisor:
             _say(f"process {process.pid} does not end and is killed")
             _send(process.pid, signal.SIGKILL)
         await self._until(lambda: not self._processes())
-
-    async def _empty_queues(self) -> None:
-        every = [listener for own in self._sockets for listener in own]
-        if not self._settled or not all([listening.refuse_new(listener) for listener in every]):  # noqa: C419 - every one
-            return
-        end = time.monotonic() + _QUEUES_S
-        quiet_since = time.monotonic()
-        while time.monotonic() < end and time.monotonic() - quiet_since < _SETTLE_S and self._signals < 2:
-            await asyncio.sleep(_LOOK_S)
-            if any(listening.holds_connections(listener) for listener in every):
-                quiet_since = time.monotonic()
 
     def _processes(self) -> list[Process]:
         return [*(slot.process for slot in self.slots if slot.process is not None), *self._leaving.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -143,3 +144,22 @@ def test_without_that_closing_resets_what_was_not_accepted(dial, port):
     listener.close()
     with pytest.raises(ConnectionResetError):
         client.recv(1)
+
+
+@linux_only
+def test_emptying_waits_for_whoever_accepts_and_not_for_ever(dial, port):
+    (listener,) = listening.listen("127.0.0.1", port, backlog=64)
+
+    async def empty(accept_after_s, hurry=lambda: False):
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        if accept_after_s is not None:
+            loop.call_later(accept_after_s, lambda: accepted([[listener]]))
+        assert await listening.refuse_new_and_empty([listener], hurry)
+        return loop.time() - begun
+
+    with listener:
+        client = dial()
+        assert 0.45 < asyncio.run(empty(accept_after_s=0.3)) < 1.5
+        assert client.recv(1) == b"", "accepted and closed, not reset"
+        assert asyncio.run(empty(None, hurry=lambda: True)) < 0.15
