@@ -92,6 +92,11 @@ class Workers:
         assert out == ""
         return self.process.returncode, err
 
+    def hear(self, begins):
+        """Read stderr up to a line that begins so."""
+        while not (line := self.process.stderr.readline()).startswith(begins):
+            assert line
+
     def stop(self):
         children = psutil.Process(self.process.pid).children() if self.process.poll() is None else []
         for one in (self.process, *children):
@@ -112,6 +117,17 @@ def exchange(sock, path="/"):
         answer += data
     assert answer, "the connection was closed without an answer"
     return json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Two workers for the tests that leave them running."""
+    workers = Workers(tmp_path_factory.mktemp("shared"))
+    try:
+        yield workers.wait_ready()
+        assert workers.process.poll() is None
+    finally:
+        workers.stop()
 
 
 @pytest.fixture
@@ -174,16 +190,15 @@ def test_workers_share_the_port_and_the_admin_port_sees_them_all(run):
     assert workers.see("/breakers")["a"]["state"] == "open"
     assert b"\nrequests_total 3.0\n" in workers.admin("/metrics")[1]
     assert workers.see("/routes")[0]["prefix"] == "/a"
-    workers.signal(signal.SIGTERM)
+    assert workers.admin("/drain", "POST")[0] == 202
     assert workers.ended() == (0, "")
 
 
-def test_a_second_gateway_on_the_port_is_refused(run):
-    first = run().wait_ready()
-    again = subprocess.run(first.command, check=False, capture_output=True, text=True, timeout=20)
+def test_a_second_gateway_on_the_port_is_refused(shared):
+    again = subprocess.run(shared.command, check=False, capture_output=True, text=True, timeout=20)
     assert again.returncode == 1
     assert "Address already in use" in again.stderr
-    assert first.ask()["number"] in {0, 1}
+    assert shared.ask()["number"] in {0, 1}
 
 
 # -- no connection is lost ----------------------------------------------------------------------------------------
@@ -201,8 +216,8 @@ def test_stopping_answers_every_connection_that_was_made(run):
     assert (code, said) == (0, "")
 
 
-def test_a_worker_that_is_told_to_end_is_replaced_and_loses_nothing(run):
-    workers = run().wait_ready()
+def test_a_worker_that_is_told_to_end_is_replaced_and_loses_nothing(shared):
+    workers = shared
     before = workers.pids()
     clients = Clients(workers)
     for pid in before:
@@ -213,7 +228,7 @@ def test_a_worker_that_is_told_to_end_is_replaced_and_loses_nothing(run):
     wait_until(lambda: clients.outcomes["answered"] > answered + 20)
     clients.join()
     assert (clients.lost, clients.outcomes["refused"]) == ([], 0)
-    assert [worker["restarts"] for worker in workers.see("/status")["workers"]] == [1, 1]
+    assert all(worker["restarts"] for worker in workers.see("/status")["workers"])
 
 
 def test_a_killed_worker_is_replaced_and_the_connections_that_waited_for_it_are_answered(run):
@@ -292,15 +307,9 @@ def test_ctrl_c_at_a_terminal_which_reaches_every_process_drains_once(run):
     assert workers.ended() == (0, "")
 
 
-def test_the_admin_port_can_stop_it(run):
-    workers = run().wait_ready()
-    assert workers.admin("/drain", "POST")[0] == 202
-    assert workers.ended()[0] == 0
-
-
-def test_a_restarted_worker_holds_nothing_of_the_supervisor(run):
-    """Neither the admin port nor an admin client's connection nor other workers' sockets and channels."""
-    workers = run().wait_ready()
+def test_a_restarted_worker_holds_nothing_of_the_supervisor(shared):
+    """Neither the admin port nor an admin client's connection nor other workers' sockets."""
+    workers = shared
     with socket.create_connection(("127.0.0.1", workers.admin_port)) as client:
         victim = workers.ask()
         kill(victim["pid"])
@@ -316,46 +325,52 @@ def test_a_restarted_worker_holds_nothing_of_the_supervisor(run):
 # -- the configuration --------------------------------------------------------------------------------------------
 
 
-def test_a_reload_reaches_every_worker_and_those_that_start_later(run):
-    workers = run().wait_ready()
-    workers.write(prefix="/b")
-    assert workers.admin("/reload", "POST") == (200, b'{"generation":2}')
-    assert {(ask["prefix"], ask["generation"]) for ask in (workers.ask() for _ in range(20))} == {("/b", 2)}
-    for pid in workers.pids():
+def in_force(workers):
+    """Return what configurations the workers serve, as (prefix, generation)."""
+    return {(answer["prefix"], answer["generation"]) for answer in (workers.ask() for _ in range(30))}
+
+
+def test_a_reload_reaches_every_worker_and_those_that_start_later(shared):
+    generation = shared.see("/status")["generation"] + 1
+    shared.write(prefix="/b")
+    assert shared.admin("/reload", "POST") == (200, b'{"generation":%d}' % generation)
+    assert in_force(shared) == {("/b", generation)}
+    for pid in shared.pids():
         kill(pid, signal.SIGTERM)
-    assert {(ask["prefix"], ask["generation"]) for ask in (workers.ask() for _ in range(20))} == {("/b", 2)}
+    assert in_force(shared) == {("/b", generation)}
 
 
-def test_sighup_reloads_and_says_what_came_of_it(run):
-    workers = run().wait_ready()
-    workers.write(prefix="/b")
-    workers.signal(signal.SIGHUP)
-    wait_until(lambda: workers.see("/status")["generation"] == 2)
-    workers.write(extra="nonsense: 1\n")
-    workers.signal(signal.SIGHUP)
-    time.sleep(0.1)
-    assert workers.ask()["generation"] == 2
-    workers.signal(signal.SIGTERM)
-    first, second = workers.ended()[1].splitlines()
-    assert first == "generation 2 of the configuration is in force"
-    assert second.startswith(f"the configuration is refused, nothing has changed: {workers.file}:7: unknown key")
-
-
-def test_a_file_that_is_wrong_is_refused_with_its_line_and_nothing_changes(run):
-    workers = run().wait_ready()
-    workers.write(prefix="b")
-    status, body = workers.admin("/reload", "POST")
+def test_a_file_that_is_wrong_is_refused_with_its_line_and_nothing_changes(shared):
+    before = in_force(shared)
+    shared.write(prefix="c")
+    status, body = shared.admin("/reload", "POST")
     said = json.loads(body)
-    assert (status, said["generation"], said["file"], said["line"]) == (422, 1, str(workers.file), 6)
+    assert (status, said["file"], said["line"]) == (422, str(shared.file), 6)
     assert "routes[0].prefix" in said["message"]
-    assert {workers.ask()["generation"] for _ in range(10)} == {1}
+    assert in_force(shared) == before
 
 
-@pytest.mark.parametrize(("refuses", "generation", "told"), [("0", 1, {1}), ("1", 2, {1, 2})])
-def test_a_worker_that_cannot_take_it_is_named_and_the_first_one_is_asked_alone(run, refuses, generation, told):
-    workers = run(REFUSE=refuses).wait_ready()
-    workers.write(prefix="/b")
-    status, body = workers.admin("/reload", "POST")
+def test_sighup_reloads_and_says_what_came_of_it(shared):
+    generation = shared.see("/status")["generation"] + 1
+    shared.write(prefix="/d")
+    shared.signal(signal.SIGHUP)
+    shared.hear(f"generation {generation} of the configuration is in force\n")
+    shared.write(extra="nonsense: 1\n")
+    shared.signal(signal.SIGHUP)
+    shared.hear(f"the configuration is refused, nothing has changed: {shared.file}:7: unknown key")
+    assert in_force(shared) == {("/d", generation)}
+
+
+@pytest.mark.parametrize("refuses", [0, 1])
+def test_a_worker_that_cannot_take_it_is_named_and_the_first_one_is_asked_alone(shared, refuses):
+    shared.write(prefix="/e")
+    before = json.loads(shared.admin("/reload", "POST")[1])["generation"]
+    shared.write(prefix=f"/not-{refuses}")
+    status, body = shared.admin("/reload", "POST")
     assert status == 500
-    assert json.loads(body) == {"generation": generation, "error": f"worker {refuses}: it cannot read its keys"}
-    assert {workers.ask()["generation"] for _ in range(40)} == told
+    assert json.loads(body) == {
+        "generation": before + refuses,
+        "error": f"worker {refuses}: it cannot read its keys",
+    }
+    expected = {("/e", before)} if refuses == 0 else {("/e", before), ("/not-1", before + 1)}
+    assert in_force(shared) == expected

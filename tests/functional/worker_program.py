@@ -1,7 +1,7 @@
 """A program under the supervisor: each worker answers every request with who it is, and then closes the connection.
 
-`python -m tests.functional.worker_program CONFIG`. Paths: /slow answers after 0.3 s, /crash ends the worker. From the
-environment: DIE=N lets worker N end with code 7 before it is ready; REFUSE=N lets worker N refuse every reload.
+`python -m tests.functional.worker_program CONFIG`. The path /slow answers after 0.3 s. With DIE=N in the environment
+worker N ends with code 7 before it is ready; a configuration whose first prefix is /not-N is refused by worker N.
 """
 
 from __future__ import annotations
@@ -56,8 +56,6 @@ class Worker:
         with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             path = head.split(b" ")[1]
-            if path == b"/crash":
-                os._exit(3)
             await asyncio.sleep(SLOW_S if path == b"/slow" else 0)
             prefix = self.config.routes[0].prefix
             who = {"number": self.channel.number, "pid": os.getpid(), "generation": self.generation, "prefix": prefix}
@@ -80,9 +78,10 @@ class Worker:
         return "# TYPE requests_total counter\nrequests_total 1\n"
 
     async def reload(self, told):
-        if os.environ.get("REFUSE") == str(self.channel.number):
+        config = parse(told["text"], told["name"])
+        if config.routes[0].prefix == f"/not-{self.channel.number}":
             raise AskError("it cannot read its keys")
-        self.config, self.generation = parse(told["text"], told["name"]), told["generation"]
+        self.config, self.generation = config, told["generation"]
         return {"generation": self.generation}
 
 
