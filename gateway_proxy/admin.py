@@ -28,13 +28,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway_proxy import shown
-from gateway_proxy.config import Admin
 from gateway_proxy.controls import Controls, ReloadOutcome
 from gateway_proxy.schema import json_schema
 
 OWN_FIELD = "X-Gateway-Admin"
 _PAGES = Path(__file__).parent / "admin_pages"
-_BACKLOG = 64
 _MOST_CONNECTIONS = 100
 _GRACE_S = 1
 _PAGE_MAY = (
@@ -196,32 +194,17 @@ def _is_loopback(host: str) -> bool:
     return False
 
 
-def listen(admin: Admin) -> socket.socket:
-    """Return a socket that listens where the configuration says. Raises OSError when it cannot."""
-    family, kind, protocol, _, address = socket.getaddrinfo(admin.host, admin.port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
-
-
 class AdminServer:
-    """Serves the application on a listening socket, in the running loop, until it is stopped."""
+    """Serves the application on listening sockets, in the running loop, until it is stopped."""
 
-    def __init__(self, controls: Controls, listener: socket.socket) -> None:
-        self._listener = listener
+    def __init__(self, controls: Controls, listeners: list[socket.socket]) -> None:
+        self._listeners = listeners
         self._server = _Server(_config(application(controls)))
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to serve."""
-        self._task = asyncio.get_running_loop().create_task(self._server.serve([self._listener]))
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(self._listeners))
 
     async def stop(self) -> None:
         """Finish answers under way, for a second at most, and close."""

@@ -13,10 +13,13 @@ from scenarios.files import FileProblem
 
 
 class WorkerStatus(TypedDict):
-    """One process that serves. A worker that did not answer is silent, and its other figures are the last known."""
+    """One process that serves; `pid` is null while there is none.
+
+    A worker that did not answer is silent, and its other figures are the last known.
+    """
 
     number: int
-    pid: int
+    pid: int | None
     uptime_s: float
     generation: int
     connections: int

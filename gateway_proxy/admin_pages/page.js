@@ -35,7 +35,7 @@ function showStatus(status) {
   ];
   at("status").replaceChildren(...shown.flatMap(([name, value]) => [cell("dt", name), cell("dd", value)]));
   table("workers", ["number", "process", "up for", "generation", "connections", "restarts", ""],
-    status.workers.map((worker) => [worker.number, worker.pid, `${Math.round(worker.uptime_s)} s`, worker.generation,
+    status.workers.map((worker) => [worker.number, worker.pid ?? "none", `${Math.round(worker.uptime_s)} s`, worker.generation,
       worker.connections, worker.restarts, worker.silent ? ["silent", true] : ""]));
 }
 

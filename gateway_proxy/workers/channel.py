@@ -1,7 +1,7 @@
 """The line between the supervisor and a worker: JSON objects, one a line, over a socket pair.
 
     supervisor -> worker    {"id": 7, "ask": "pools"}      {"id": 8, "ask": "reload", "with": {...}}
-    worker -> supervisor    {"id": 7, "answer": {...}}     {"id": 8, "error": "why"}     {"ready": true}
+    worker -> supervisor    {"id": 7, "answer": {...}}     {"id": 8, "error": "why"}     {"said": "ready"}
 
 A worker whose channel ends has lost its supervisor, and stops as after SIGTERM.
 """
@@ -46,8 +46,15 @@ class Channel:
 
     def ready(self) -> None:
         """Say that the worker accepts connections; until then it is not sent any when others are there."""
-        self.sock.setblocking(True)
-        self.sock.sendall(b'{"ready": true}\n')
+        self._say("ready")
+
+    def leaving(self) -> None:
+        """Say that the worker accepts no more and will end: it is replaced at once, while it finishes what it has."""
+        self._say("leaving")
+
+    def _say(self, what: str) -> None:
+        with contextlib.suppress(OSError):  # nobody is there to hear, which the end of the channel says as well
+            self.sock.send(json.dumps({"said": what}).encode() + b"\n")
 
     async def answer(self, handlers: Mapping[str, Handler]) -> None:
         """Answer questions in the running loop, each by the handler of its name, until the supervisor is gone.
@@ -79,8 +86,8 @@ async def _reply(handler: Handler | None, question: dict[str, Any]) -> dict[str,
 class Line:
     """The supervisor's end of one worker's channel."""
 
-    def __init__(self, on_ready: Callable[[], None]) -> None:
-        self._on_ready = on_ready
+    def __init__(self, said: Callable[[str], None]) -> None:
+        self._said = said
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._next = 0
@@ -115,8 +122,8 @@ class Line:
             del self._waiting[number]
 
     def _hear(self, said: dict[str, Any]) -> None:
-        if said.get("ready"):
-            self._on_ready()
+        if "said" in said:
+            self._said(said["said"])
             return
         answer = self._waiting.get(said["id"])
         if answer is None or answer.done():

@@ -36,17 +36,17 @@ HANDLERS = {"echo": echo, "refuse": refuse, "fail": fail, "hang": hang, "much": 
 
 @contextlib.asynccontextmanager
 async def connected(handlers=HANDLERS):
-    """Yield the supervisor's line, the times it heard `ready`, and the worker's channel."""
+    """Yield the supervisor's line, what it was told unasked, and the worker's channel."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    readies = []
+    said = []
     channel = Channel(0, (), None, 1, theirs)
     channel.ready()
-    line = Line(lambda: readies.append(True))
+    line = Line(said.append)
     tasks = [asyncio.ensure_future(line.run(ours)), asyncio.ensure_future(channel.answer(handlers))]
     await asyncio.sleep(0.01)
     try:
-        yield line, readies, channel
+        yield line, said, channel
     finally:
         for task in tasks:
             task.cancel()
@@ -56,10 +56,12 @@ async def connected(handlers=HANDLERS):
 
 def test_a_worker_says_when_it_is_ready_and_answers_what_it_is_asked():
     async def run():
-        async with connected() as (line, readies, _):
-            assert readies == [True]
+        async with connected() as (line, said, channel):
+            assert said == ["ready"]
             assert await line.ask("echo", {"a": [1, None]}) == {"heard": {"a": [1, None]}}
+            channel.leaving()
             assert await line.ask("echo") == {"heard": None}
+            assert said == ["ready", "leaving"]
 
     asyncio.run(run())
 

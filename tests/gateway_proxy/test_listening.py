@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -9,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from gateway_proxy.workers import listening
+from gateway_proxy import listening
 from tests.bench.rig import free_port
 
 linux_only = pytest.mark.skipif(not listening.LINUX, reason="BPF programs on sockets are Linux's")
@@ -22,7 +23,7 @@ def port():
 
 @pytest.fixture
 def shared(port):
-    sockets = listening.listen("127.0.0.1", port, 3, backlog=64)
+    sockets = listening.listen_shared("127.0.0.1", port, 3, backlog=64)
     yield sockets
     listening.close(sockets)
 
@@ -65,20 +66,26 @@ def test_every_worker_has_a_socket_on_the_port_and_connections_are_spread(shared
 
 def test_a_port_that_is_taken_is_refused_even_when_it_could_be_shared(shared, port):
     with pytest.raises(OSError) as caught:
-        listening.listen("127.0.0.1", port, 2, backlog=1)
+        listening.listen_shared("127.0.0.1", port, 2, backlog=1)
     assert caught.value.errno == errno.EADDRINUSE
 
 
 def test_a_name_with_two_addresses_gets_both(port, monkeypatch):
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{end}", port)) for end in (1, 2)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [*found, found[0]])
-    sockets = listening.listen("both", port, 2, backlog=1)
+    sockets = listening.listen_shared("both", port, 2, backlog=1)
     try:
         assert [[one.getsockname()[0] for one in own] for own in sockets] == [["127.0.0.1", "127.0.0.2"]] * 2
         if listening.LINUX:
             assert listening.steer(sockets, [1])
     finally:
         listening.close(sockets)
+
+
+def test_a_port_that_is_taken_cannot_be_had_alone(shared, port):
+    with pytest.raises(OSError) as caught:
+        listening.listen("127.0.0.1", port, backlog=1)
+    assert caught.value.errno == errno.EADDRINUSE
 
 
 @linux_only
@@ -112,7 +119,7 @@ def test_with_nobody_alive_everybody_gets_connections(shared, dial):
 
 @linux_only
 def test_a_socket_that_refuses_what_is_new_still_hands_out_what_it_holds(dial, port):
-    ((listener,),) = listening.listen("127.0.0.1", port, 1, backlog=64)
+    (listener,) = listening.listen("127.0.0.1", port, backlog=64)
     with listener:
         held = [dial() for _ in range(5)]
         assert listening.refuse_new(listener)
@@ -132,8 +139,27 @@ def test_a_socket_that_refuses_what_is_new_still_hands_out_what_it_holds(dial, p
 @linux_only
 def test_without_that_closing_resets_what_was_not_accepted(dial, port):
     """What is prevented: this test is the reason for the one above."""
-    ((listener,),) = listening.listen("127.0.0.1", port, 1, backlog=64)
+    (listener,) = listening.listen("127.0.0.1", port, backlog=64)
     client = dial()
     listener.close()
     with pytest.raises(ConnectionResetError):
         client.recv(1)
+
+
+@linux_only
+def test_emptying_waits_for_whoever_accepts_and_not_for_ever(dial, port):
+    (listener,) = listening.listen("127.0.0.1", port, backlog=64)
+
+    async def empty(accept_after_s, hurry=lambda: False):
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        if accept_after_s is not None:
+            loop.call_later(accept_after_s, lambda: accepted([[listener]]))
+        assert await listening.refuse_new_and_empty([listener], hurry)
+        return loop.time() - begun
+
+    with listener:
+        client = dial()
+        assert 0.45 < asyncio.run(empty(accept_after_s=0.3)) < 1.5
+        assert client.recv(1) == b"", "accepted and closed, not reset"
+        assert asyncio.run(empty(None, hurry=lambda: True)) < 0.15

@@ -1,8 +1,8 @@
-"""Sockets that several workers listen on, one each, and how they stop listening without losing a connection.
+"""Listening sockets, alone or one for each of several workers, and how to stop listening without losing a connection.
 
-Linux gives a new connection to one socket of the port's group (SO_REUSEPORT) for good: when that socket is closed, the
-connections that it holds and nobody has accepted are reset. So the supervisor holds all of them open for as long as the
-gateway runs, whatever becomes of the workers, and closes them only when nothing new can come and nothing waits:
+Linux gives a new connection to one socket of the port's group (SO_REUSEPORT) for good, and when a listening socket is
+closed, the connections that it holds and nobody has accepted are reset. So the supervisor holds all of them open for as
+long as the gateway runs, whatever becomes of the workers, and closes them when nothing new can come and nothing waits:
 
     steer       new connections go to sockets with a living worker only; those that a dead one's socket holds wait
     refuse_new  a socket takes no new connection any more, and goes on to hand out those that it holds
@@ -12,15 +12,20 @@ Both are classic BPF programs on the socket, which need no privileges. On other 
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import select
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 LINUX = sys.platform == "linux"
+_SETTLE_S = 0.2  # a round trip
+_QUEUES_S = 2.0
+_LOOK_S = 0.01
 _SO_ATTACH_FILTER = 26
 _SO_ATTACH_REUSEPORT_CBPF = 51
 
@@ -34,21 +39,23 @@ _WHOLE = 0xFFFFFFFF
 Instruction = tuple[int, int, int, int]  # operation, jump if true, jump if false, operand
 
 
-def listen(host: str, port: int, count: int, backlog: int) -> list[list[socket.socket]]:
+def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Return a listening socket on every address of `host`. Raises OSError when one cannot be had."""
+    return _listening(_addresses(host, port), backlog, shared=False)
+
+
+def listen_shared(host: str, port: int, count: int, backlog: int) -> list[list[socket.socket]]:
     """Return, for each of `count` workers, a listening socket on every address of `host`.
 
     Raises OSError when the port is taken, also by a program that would share it: two gateways on a port are a mistake.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    addresses = _addresses(host, port)
     for family, address in addresses:
         _bound(family, address, shared=False).close()
-    made: list[list[socket.socket]] = [[] for _ in range(count)]
+    made: list[list[socket.socket]] = []
     try:
-        for own in made:
-            for family, address in addresses:
-                own.append(_bound(family, address, shared=True))
-                own[-1].listen(backlog)
+        for _ in range(count):
+            made.append(_listening(addresses, backlog, shared=True))  # noqa: PERF401 - closed when the next one fails
     except OSError:
         close(made)
         raise
@@ -60,6 +67,25 @@ def close(sockets: Sequence[Sequence[socket.socket]]) -> None:
     for own in sockets:
         for listener in own:
             listener.close()
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _listening(
+    addresses: Sequence[tuple[int, tuple[object, ...]]], backlog: int, *, shared: bool
+) -> list[socket.socket]:
+    made: list[socket.socket] = []
+    try:
+        for family, address in addresses:
+            made.append(_bound(family, address, shared=shared))
+            made[-1].listen(backlog)
+    except OSError:
+        close([made])
+        raise
+    return made
 
 
 def _bound(family: int, address: tuple[object, ...], *, shared: bool) -> socket.socket:
@@ -103,6 +129,23 @@ def holds_connections(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))
+
+
+async def refuse_new_and_empty(listeners: Sequence[socket.socket], hurry: Callable[[], bool] = lambda: False) -> bool:
+    """Let no new connection in, and wait until somebody has accepted those that are there; then closing loses none.
+
+    That takes 0.2 s, for handshakes that have begun, and at most two seconds; `hurry` ends it sooner. False where new
+    ones cannot be kept out: then there is nothing to wait for, and a connection may be reset.
+    """
+    if not all([refuse_new(listener) for listener in listeners]):  # noqa: C419 - each of them
+        return False
+    quiet_since = time.monotonic()
+    end = quiet_since + _QUEUES_S
+    while min(end, quiet_since + _SETTLE_S) > time.monotonic() and not hurry():
+        await asyncio.sleep(_LOOK_S)
+        if any(holds_connections(listener) for listener in listeners):
+            quiet_since = time.monotonic()
+    return True
 
 
 _NO_SYN: list[Instruction] = [
