@@ -36,14 +36,13 @@ def _run(config: GatewayConfig, path: str) -> int:
     from gateway_proxy.server import ListenError, serve
 
     try:
-        serve(config, on_ready=lambda: print(f"listening on {config.url}", file=sys.stderr, flush=True), path=path)
+        return serve(config, lambda: print(f"listening on {config.url}", file=sys.stderr, flush=True), path)
     except AssemblyProblem as problem:
         print(f"{path}: {problem}", file=sys.stderr)
         return 2
     except ListenError as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from gateway_proxy.retries import RetryRule
 
 _LONG_BYTES = 256
-_QUESTION = ord("?")  # looking for an int in bytes is several times cheaper than looking for bytes
+_QUESTION, _DOT, _PERCENT = b"?.%"  # looking for an int in bytes is several times cheaper than looking for bytes
+# A slash however it is written, two dots however they are written, and a slash or the end.
+_CLIMBS = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){2}(?:/|\\|%2f|%5c|\Z)", re.IGNORECASE).search
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,9 @@ class Routes:
     Prefixes are compared byte by byte with the raw path, so `%61` is not `a`: what the upstream sees is what decided.
     The cost of a lookup grows with the depth of the path, not with the number of routes; a long path is first cut to
     the depth of the deepest prefix, as walking up from its end would cost the square of its length.
+
+    No route matches a path with a `..` segment, plain or encoded: a service that resolves it would see another path
+    than the one that was routed, and reach what no route leads to (RFC 3986 5.2.4 has clients remove them).
     """
 
     __slots__ = ("_by_prefix", "_conditional", "_deepest", "everything")
@@ -168,6 +174,8 @@ class Routes:
         """Return the route of a request in origin-form, or None when none matches."""
         target = reader.target
         path = target.partition(b"?")[0] if _QUESTION in target else target
+        if (_DOT in path or _PERCENT in path) and _CLIMBS(path):
+            return None
         if len(path) > _LONG_BYTES:
             path = b"/".join(path.split(b"/", self._deepest + 1)[: self._deepest + 1])
         if self._conditional:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from gateway_proxy import listening
 from gateway_proxy.client import ClientConnection
 from gateway_proxy.config import GatewayConfig
 from gateway_proxy.local import LocalControls, load_certificate, told
@@ -27,39 +28,63 @@ if TYPE_CHECKING:
 BACKLOG = 4096
 _GC_THRESHOLD = 100_000
 _TLS_SHUTDOWN_S = 2.0
+_ADMIN_BACKLOG = 64
 
 
 class ListenError(Exception):
     """The gateway cannot listen where it was told to; the message says why, and who is there if that can be told."""
 
 
-def serve(config: GatewayConfig, on_ready: Callable[[], None] | None = None, path: str = "") -> None:
+def serve(config: GatewayConfig, on_ready: Callable[[], None] = lambda: None, path: str = "") -> int:
     """Run the gateway until SIGTERM or SIGINT, in one process or, with `config.workers`, in several.
 
     `on_ready` is called once it listens. `path` is the configuration's file, which SIGHUP reads again. Requests in
-    flight at the end are finished, for at most `config.grace_s` seconds. Raises ListenError when an address cannot be
-    used and AssemblyProblem when something that the configuration names cannot.
+    flight at the end are finished, for at most `config.grace_s` seconds. Returns the exit code. Raises ListenError
+    when an address cannot be used and AssemblyProblem when something that the configuration names cannot.
     """
+    if config.workers > 1:
+        return _supervise(config, on_ready, path)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, on_ready, path))
+    return 0
 
 
-async def _serve(config: GatewayConfig, on_ready: Callable[[], None] | None, path: str) -> None:
+async def _serve(config: GatewayConfig, on_ready: Callable[[], None], path: str) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     gateway, tls = begin(config, loop)
     controls = LocalControls(gateway, path, stop.set, tls)
-    server = await _listen(gateway, tls)
-    async with administered(config, controls):
-        reload_on_hangup(controls, path)
+    listeners = _listen(config.listen.host, config.listen.port, BACKLOG)
+    async with _administered(config, controls):
+        servers = await accept_from(gateway, tls, listeners)
+        _reload_on_hangup(controls, path)
         settle()
-        if on_ready is not None:
-            on_ready()
+        on_ready()
         await stop.wait()
-        server.close()
+        await listening.refuse_new_and_empty(listeners)
+        for server in servers:
+            server.close()
         await gateway.drain()
+
+
+def _supervise(config: GatewayConfig, on_ready: Callable[[], None], path: str) -> int:
+    """Try the configuration here first, so that what is wrong with it is said once and not by every worker."""
+    from gateway_proxy.worker import work  # noqa: PLC0415 - asyncio's plain loop forks; most gateways have one process
+    from gateway_proxy.workers import supervise  # noqa: PLC0415
+
+    asyncio.run(_try_out(config))
+    try:
+        return supervise(config, path, work, on_ready)
+    except OSError as error:
+        raise _cannot_listen(config.listen.host, config.listen.port, error) from None
+
+
+async def _try_out(config: GatewayConfig) -> None:
+    gateway, _ = begin(config, asyncio.get_running_loop())
+    gateway.draining = True
+    await gateway.drain()
 
 
 def begin(config: GatewayConfig, loop: asyncio.AbstractEventLoop) -> tuple[Gateway, ssl.SSLContext | None]:
@@ -81,7 +106,7 @@ def settle() -> None:
     gc.set_threshold(_GC_THRESHOLD, 50, 50)
 
 
-def reload_on_hangup(controls: Controls, path: str) -> None:
+def _reload_on_hangup(controls: Controls, path: str) -> None:
     """Have SIGHUP read the configuration's file again and say on stderr what became of it."""
     loop = asyncio.get_running_loop()
     running: set[asyncio.Task[None]] = set()
@@ -99,18 +124,15 @@ def reload_on_hangup(controls: Controls, path: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def administered(config: GatewayConfig, controls: Controls) -> AsyncIterator[None]:
+async def _administered(config: GatewayConfig, controls: Controls) -> AsyncIterator[None]:
     """Serve the admin application meanwhile, if the configuration has one. Raises ListenError."""
     if config.admin is None:
         yield
         return
     from gateway_proxy import admin  # noqa: PLC0415 - Starlette and uvicorn, only where they are wanted
 
-    try:
-        listener = admin.listen(config.admin)
-    except OSError as error:
-        raise _cannot_listen(config.admin.host, config.admin.port, error) from None
-    server = admin.AdminServer(controls, listener)
+    listeners = _listen(config.admin.host, config.admin.port, _ADMIN_BACKLOG)
+    server = admin.AdminServer(controls, listeners)
     server.start()
     try:
         yield
@@ -134,21 +156,11 @@ async def accept_from(
     ]
 
 
-async def _listen(gateway: Gateway, tls: ssl.SSLContext | None) -> asyncio.Server:
-    listen = gateway.config.listen
+def _listen(host: str, port: int, backlog: int) -> list[socket.socket]:
     try:
-        return await gateway.loop.create_server(
-            functools.partial(ClientConnection, gateway),
-            listen.host,
-            listen.port,
-            backlog=BACKLOG,
-            reuse_address=True,
-            ssl=tls,
-            ssl_handshake_timeout=_handshake_s(gateway, tls),
-            ssl_shutdown_timeout=_shutdown_s(tls),
-        )
+        return listening.listen(host, port, backlog)
     except OSError as error:
-        raise _cannot_listen(listen.host, listen.port, error) from None
+        raise _cannot_listen(host, port, error) from None
 
 
 def _handshake_s(gateway: Gateway, tls: ssl.SSLContext | None) -> float | None:

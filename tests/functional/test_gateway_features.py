@@ -8,8 +8,11 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import jwt
@@ -655,3 +658,41 @@ def test_forwarded_is_added_where_it_is_wanted(tmp_path, upstream):
         get(gw, fields=b"Forwarded: for=10.0.0.1\r\n")
     own = 'for=127.0.0.1;host="h";proto=http'
     assert [request.get("forwarded") for request in seen(upstream)] == [own, f"for=10.0.0.1, {own}"]
+
+
+# -- several workers ---------------------------------------------------------------------------------------------------
+
+
+def test_several_workers_share_the_port_the_admin_sums_them_up_and_a_reload_reaches_all(tmp_path, upstream):
+    admin = free_port()
+    top = f"workers: 2\nadmin: {{port: {admin}}}\nmetrics: true"
+    with gateway(tmp_path, upstream, top=top) as gw:
+        assert {get(gw).status for _ in range(40)} == {200}
+        status = admin_json(admin, "/status")
+        assert len({worker["pid"] for worker in status["workers"]} - {gw.pid}) == 2
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=5) as answer:
+            counted = [
+                line for line in answer.read().decode().splitlines() if line.startswith("gateway_requests_total")
+            ]
+        assert sum(float(line.rpartition(" ")[2]) for line in counted) == 40
+        path = tmp_path / f"gateway-{gw.port}.yaml"
+        path.write_text(path.read_text().replace("prefix: /a", "prefix: /b"))
+        assert admin_json(admin, "/reload", "POST") == {"generation": 2}
+        assert [get(gw).status for _ in range(20)] == [404] * 20
+        assert get(gw, b"/b").status == 200
+        gw.terminate()
+        assert gw.wait() == 0
+
+
+def test_what_is_wrong_with_a_key_is_said_once_before_any_worker_is_there(tmp_path, upstream):
+    port = free_port()
+    path = tmp_path / "bad.yaml"
+    route = f"{{prefix: /a, upstream: a, auth: {{jwt: {{algorithms: [HS256], secret_file: {tmp_path}/none}}}}}}"
+    path.write_text(
+        f'listen: {{port: {port}}}\nworkers: 3\nupstreams:\n  a: {{targets: ["127.0.0.1:{upstream.port}"]}}\n'
+        f"routes:\n  - {route}\n"
+    )
+    command = [sys.executable, "-m", "gateway_proxy", "--config", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("none") == 1

@@ -93,7 +93,7 @@ def test_no_text_raises_anything_but_a_problem(text):
 
 # -- routes ------------------------------------------------------------------------------------------------------------
 
-SEGMENT = st.sampled_from(["a", "ab", "b", "", "%61", ".."])
+SEGMENT = st.sampled_from(["a", "ab", "b", "", "%61", ".", "...", "a.."])
 PATH = st.lists(SEGMENT, max_size=5).map(lambda parts: "/" + "/".join(parts))
 
 
@@ -204,6 +204,18 @@ def test_a_second_attempt_goes_to_another_target_if_there_is_one():
 )
 def test_what_does_not_go_together_is_refused(shown, hint):
     assert hint in problem(shown)[1]
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/..", "/a/../b", "/a/%2e%2E/b", "/a/.%2e", "/a%2f..%2fb", "/a/..%5Cb", "/a/..?x", "/..", "/a\\..\\b"]
+)
+def test_no_route_matches_a_path_that_climbs(path):
+    assert Routes([route("/a"), route("")]).find(SimpleNamespace(target=path.encode())) is None
+
+
+@pytest.mark.parametrize("path", ["/a/.", "/a/...", "/a/..b", "/a/b..", "/a/x?y=/../z", "/a/%2ea", "/a/.well-known"])
+def test_dots_that_do_not_climb_are_dots(path):
+    assert Routes([route("/a")]).find(SimpleNamespace(target=path.encode())) is not None
 
 
 def test_the_same_prefix_may_stand_again_under_other_conditions():
