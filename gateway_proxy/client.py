@@ -178,20 +178,26 @@ class ClientConnection(asyncio.Protocol):
             end = reader.read_plain(data)
         except ProtocolError:
             end = 0  # which is said by the long way
-        if end != len(data) or reader.length or (end > gateway.surely_few_bytes and gateway.is_too_large(data)):
-            self._begin_slowly(data)
-            return
-        route = gateway.routes.find(reader)
-        if route is None or not route.plain or reader.target == gateway.health_path:
+        if not end or (end > gateway.surely_few_bytes and gateway.is_too_large(data[:end])):
             self._begin_slowly(data)
             return
         self.touched = self._began = gateway.now
         self.answered = self._interim = False
-        self._persists = self.takes_chunks = self._repeatable = True
+        self._persists = self.takes_chunks = True
         method = reader.method
         self.asks_head = method == b"HEAD"
-        if method == b"POST" or method == b"PATCH":  # noqa: PLR1714 - cheaper than a tuple's search
-            self._repeatable = False
+        route = gateway.routes.find(reader)
+        if (
+            route is None
+            or not route.plain
+            or end != len(data)
+            or reader.length
+            or reader.target == gateway.health_path
+        ):
+            self._buffer = data[end:]
+            self._take_route(route)
+            return
+        self._repeatable = method != b"POST" and method != b"PATCH"  # noqa: PLR1714 - cheaper than a tuple's search
         self._timeouts = route.timeouts
         self._pool = pool = route.pool
         target = pool.single or pool.next_target()
@@ -266,10 +272,11 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(431, "head too large")
 
     def _begin(self, head: bytes) -> None:
-        reader, gateway = self.reader, self._gateway
+        reader = self.reader
         self.answered = self._interim = False
         try:
-            reader.read(head)
+            if not reader.read_plain(head):
+                reader.read(head)
         except ProtocolError as error:
             self.asks_head = reader.method == b"HEAD"
             self._refuse(error.status, str(error))
@@ -277,8 +284,11 @@ class ClientConnection(asyncio.Protocol):
         self.asks_head = reader.method == b"HEAD"
         self.takes_chunks = not reader.http10
         self._persists = reader.keep_alive
-        route = gateway.routes.find(reader)
-        if reader.target == gateway.health_path:
+        self._take_route(self._gateway.routes.find(reader))
+
+    def _take_route(self, route: Route | None) -> None:
+        """Answer here, or forward by the route; what is there of the request's body is in the buffer."""
+        if self.reader.target == self._gateway.health_path:
             self._answer_here(200, "ok")
         elif route is None:
             self._answer_here(404, "no route for this path")
