@@ -32,7 +32,7 @@ _KILL_AFTER_GRACE_S = 5.0
 
 def pause_s(hasty: int) -> float:
     """Return the pause before a restart, after so many workers in a row that ended within STEADY_S of their start."""
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (hasty - 1)) if hasty else 0.0
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(hasty - 1, 10)) if hasty else 0.0
 
 
 @dataclass(eq=False)
