@@ -35,6 +35,7 @@ OWN_FIELD = "X-Gateway-Admin"
 _PAGES = Path(__file__).parent / "admin_pages"
 _MOST_CONNECTIONS = 100
 _GRACE_S = 1
+_TICK_S = 1.0
 _PAGE_MAY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -208,7 +209,7 @@ class AdminServer:
 
     async def stop(self) -> None:
         """Finish answers under way, for a second at most, and close."""
-        self._server.should_exit = True
+        self._server.end()
         if self._task is not None:
             await self._task
 
@@ -230,9 +231,25 @@ def _config(app: ASGIApp) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handling: signals are the gateway's."""
+    """uvicorn's server in a loop that has other things to do: no signal handlers, and one tick a second, not ten."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._end = asyncio.Event()
+
+    def end(self) -> None:
+        """Begin to stop."""
+        self.should_exit = True
+        self._end.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
+        """Leave the signals alone: they are the gateway's."""
         yield
+
+    async def main_loop(self) -> None:
+        """Tick, which sets the Date of answers, until the end."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._end.wait()

@@ -32,7 +32,7 @@ _KILL_AFTER_GRACE_S = 5.0
 
 def pause_s(hasty: int) -> float:
     """Return the pause before a restart, after so many workers in a row that ended within STEADY_S of their start."""
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (hasty - 1)) if hasty else 0.0
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(hasty - 1, 10)) if hasty else 0.0
 
 
 @dataclass(eq=False)
@@ -142,11 +142,8 @@ class Supervisor:
             process.ready = True
             self._settled = self._settled or all(one.process and one.process.ready for one in self.slots)
         elif said == "leaving" and not self.draining:
-            slot.process = None
-            slot.restarts += 1
             self._leaving[pid] = process
-            _say(f"worker {slot.number} (process {pid}) leaves and is replaced")
-            self._start(slot)
+            self._replace(slot, process, "leaves")
         self._steer()
         self._wake.set()
 
@@ -163,34 +160,35 @@ class Supervisor:
             process = slot.process
             code = None if process is None else _ended(process.pid)
             if process is not None and code is not None:
-                slot.process = None
                 self._lost(slot, process, code)
         self._wake.set()
 
     def _lost(self, slot: Slot, process: Process, code: int) -> None:
-        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        how = f"ended by exit code {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
         if self.draining:
-            if code and self._settled:
+            slot.process = None
+            if self._settled and code not in (0, -signal.SIGTERM):
                 self._exit_code = 1
-                _say(f"worker {slot.number} (process {process.pid}) ended by {how}")
-            return
-        self._steer()
-        if not self._settled:
-            _say(f"worker {slot.number} (process {process.pid}) ended by {how} before it served")
+                _say(f"worker {slot.number} (process {process.pid}) {how}")
+        elif self._settled:
+            self._replace(slot, process, how)
+            self._steer()
+        else:
+            slot.process = None
+            _say(f"worker {slot.number} (process {process.pid}) {how} before it served")
             self._exit_code = code if code > 0 else 1
             self.stop()
-            return
-        slot.hasty = 0 if time.monotonic() - process.started >= STEADY_S else slot.hasty + 1
+
+    def _replace(self, slot: Slot, process: Process, why: str) -> None:
+        slot.process = None
         slot.restarts += 1
-        self._start_later(slot, f"worker {slot.number} (process {process.pid}) ended by {how}")
+        slot.hasty = 0 if time.monotonic() - process.started >= STEADY_S else slot.hasty + 1
+        self._start_later(slot, f"worker {slot.number} (process {process.pid}) {why}")
 
     def _start_later(self, slot: Slot, why: str) -> None:
         pause = pause_s(slot.hasty)
         _say(f"{why}; started again{f' in {pause:g} s' if pause else ''}")
-        if pause:
-            asyncio.get_running_loop().call_later(pause, self._start, slot)
-        else:
-            self._start(slot)
+        asyncio.get_running_loop().call_later(pause, self._start, slot)
 
     # -- the configuration ---------------------------------------------------------------------------------------
 
@@ -277,4 +275,5 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 def _say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it any more, which is no reason to stop serving
+        print(what, file=sys.stderr, flush=True)

@@ -201,6 +201,14 @@ def test_a_second_gateway_on_the_port_is_refused(shared):
     assert shared.ask()["number"] in {0, 1}
 
 
+def test_what_only_the_admin_port_needs_is_not_imported_without_it():
+    modules = "server balance health breaker retries controls listening reloading shown workers workers.controls"
+    imports = ", ".join(f"gateway_proxy.{module}" for module in modules.split())
+    code = f"import sys, {imports}; print(*{{'starlette', 'uvicorn', 'jinja2', 'http'}} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=20)
+    assert found.stdout.split() == ["http"], "http is Python's own, and shows that this looks at all"
+
+
 # -- no connection is lost ----------------------------------------------------------------------------------------
 
 
