@@ -16,11 +16,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import psutil
+
+T = TypeVar("T")
+
+# No master: a worker of a master that runs as root is nobody, and may not read what lies in a temporary folder.
 NGINX_HEAD = """\
 daemon off;
-worker_processes 1;
+master_process off;
 pid {directory}/nginx.pid;
 error_log stderr crit;
 events {{ worker_connections 8192; }}
@@ -130,6 +135,11 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in listed.split()]
 
 
+def family(pid: int) -> list[int]:
+    """Return the ids of a process and of all that come of it, whichever of its threads started them."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
 def cpu_ns(pids: Sequence[int]) -> int:
     """Return the CPU time, user and system, that the processes have used so far, from their CPU clocks."""
     return sum(time.clock_gettime_ns((~pid) << 3 | 2) for pid in pids)
@@ -145,13 +155,22 @@ class Load:
 
 
 def h2load(
-    urls: Sequence[str], connections: int, seconds: float, cores: Sequence[int], headers: Sequence[str] = ()
+    urls: Sequence[str],
+    connections: int,
+    seconds: float,
+    cores: Sequence[int],
+    headers: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Load:
-    """Drive `urls` in turn from keep-alive connections, closed loop, and return what was done."""
+    """Drive `urls` in turn from keep-alive connections, closed loop, and return what was done.
+
+    `options` are further ones of h2load's, such as a file with targets in place of `urls`.
+    """
     command = [
         *("taskset", "-c", ",".join(map(str, cores)), require("h2load", "nghttp2-client"), "--h1", "-t1"),
-        *(f"-c{connections}", f"-D{seconds:g}"),
+        *(f"-c{connections}", f"-D{round(1000 * seconds)}ms"),
         *(part for header in headers for part in ("-H", header)),
+        *options,
         *urls,
     ]
     out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
@@ -177,6 +196,39 @@ def met(holds: bool) -> str:
     return "met" if holds else "**not met**"
 
 
+@contextlib.contextmanager
+def running_on(cores: Iterable[int]) -> Iterator[None]:
+    """Keep this process, and what it starts meanwhile, on some cores; give back what was before."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def options(doc: str, seconds: float, rounds: int) -> argparse.ArgumentParser:
+    """Return a parser for what every benchmark of rounds can be told: --seconds, --rounds and --json."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=seconds, help="of load, each turn (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=rounds, help="default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round there")
+    return parser
+
+
+def finish(run: Callable[[], T], table: Callable[[T], str], plain: Callable[[T], Any], json_path: Path | None) -> int:
+    """Measure, print the table, write `plain` as JSON if asked to; return the exit code: 1 when a tool is missing."""
+    try:
+        measured = run()
+    except MissingToolError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(table(measured))
+    if json_path is not None:
+        json_path.write_text(json.dumps(plain(measured), indent=1), encoding="utf-8")
+    return 0
+
+
 def paired_benchmark(
     doc: str,
     run: Callable[[float, int], list[Any]],
@@ -186,20 +238,8 @@ def paired_benchmark(
     seconds: float = 3.0,
 ) -> int:
     """Run a benchmark of paired rounds from the command line: print its table, write `plain` as JSON if asked to."""
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=seconds)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    try:
-        pairs = run(chosen.seconds, chosen.rounds)
-    except MissingToolError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(table(pairs))
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(plain(pairs), indent=1), encoding="utf-8")
-    return 0
+    chosen = options(doc, seconds, 5).parse_args(arguments)
+    return finish(lambda: run(chosen.seconds, chosen.rounds), table, plain, chosen.json)
 
 
 def python_module(*arguments: str) -> list[str]:
