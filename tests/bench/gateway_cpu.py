@@ -98,18 +98,20 @@ class Rig:
     folder: Path
     cores: rig.Cores
 
-    def heads(self, what: str, turn: int, seconds: float, marked: bool = False) -> list[heads.Client]:
+    def draw(self, what: str, turn: int, seconds: float, marked: bool = False) -> list[heads.Client]:
         """Draw the heads of a turn."""
         return heads.clients(self.folder / "heads", WORKLOADS[what].paths, CONNECTIONS, turn, seconds, marked)
 
     def load(self, name: str, what: str, load: Sequence[heads.Client], seconds: float) -> Turn:
-        """Load one gateway for a while. Raises RuntimeError when a request failed, or none was answered."""
+        """Load one gateway for a while. Raises RuntimeError when one was not answered well, or none was."""
         body = self.far.big if WORKLOADS[what].posts else None
         clock = side_by_side.Clock(self.sides[name].pid)
         done = heads.drive(self.sides[name].base, load, seconds, sorted(self.cores.others), body)
         used_ns = clock.used_ns()
         if done.failed or not done.completed:
-            raise RuntimeError(f"{name}, {what}: {done.failed} requests failed and {done.completed} did not")
+            raise RuntimeError(
+                f"{name}, {what}: {done.completed} requests were answered well and {done.failed} were not"
+            )
         return Turn(used_ns / done.completed / 1000, done.completed, done.per_s, done.distinct)
 
 
@@ -149,14 +151,14 @@ def warm_up(up: Rig) -> None:
     for what in WORKLOADS:
         for name in up.sides:
             turn += 1
-            up.load(name, what, up.heads(what, turn, WARMUP_S, marked=True), WARMUP_S)
+            up.load(name, what, up.draw(what, turn, WARMUP_S, marked=True), WARMUP_S)
 
 
 def cpu_round(up: Rig, number: int, seconds: float) -> Round:
     """Load every gateway with every workload; all get the same heads, which none has seen before."""
     done: Round = {}
     for what in WORKLOADS:
-        drawn = up.heads(what, number, seconds)
+        drawn = up.draw(what, number, seconds)
         done[what] = {name: up.load(name, what, drawn, seconds) for name in rig.rotated(up.sides, number)}
     return done
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import psutil
 
 T = TypeVar("T")
+_PATIENCE_S = 15.0
 
 # No master: a worker of a master that runs as root is nobody, and may not read what lies in a temporary folder.
 NGINX_HEAD = """\
@@ -42,6 +43,10 @@ keepalive_requests 1000000000;
 
 class MissingToolError(Exception):
     """A program the benchmark needs is not installed; the message is the command that installs it."""
+
+
+class LoadError(Exception):
+    """A load did not come to its end; the message says how it ended."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ def h2load(
 ) -> Load:
     """Drive `urls` in turn from keep-alive connections, closed loop, and return what was done.
 
-    `options` are further ones of h2load's, such as a file with targets in place of `urls`.
+    `options` are further ones of h2load's, such as a file with targets in place of `urls`. Raises LoadError.
     """
     command = [
         *("taskset", "-c", ",".join(map(str, cores)), require("h2load", "nghttp2-client"), "--h1", "-t1"),
@@ -173,15 +178,29 @@ def h2load(
         *options,
         *urls,
     ]
-    out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
-    return Load(_number(r"(\d+) succeeded", out), _number(r"(\d+) failed", out), _number(r"([\d.]+) req/s", out))
+    out = _output(command, seconds + _PATIENCE_S)
+    return Load(
+        int(_number(r"(\d+) succeeded", out)), int(_number(r"(\d+) failed", out)), _number(r"([\d.]+) req/s", out)
+    )
+
+
+def _output(command: Sequence[str], within_s: float) -> str:
+    """Return what a load says. h2load waits forever for a server that hangs up on it."""
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=within_s).stdout
+    except subprocess.TimeoutExpired:
+        raise LoadError(f"h2load did not end within {within_s:.0f} s: connections were refused or closed") from None
+    except subprocess.CalledProcessError as error:
+        raise LoadError(
+            f"h2load ended with {error.returncode}: {(error.stdout + error.stderr).strip()[-200:]}"
+        ) from None
 
 
 def _number(pattern: str, text: str) -> float:
     found = re.search(pattern, text)
     if found is None:
         raise ValueError(f"h2load did not say {pattern!r}:\n{text}")
-    return float(found[1]) if "." in found[1] else int(found[1])
+    return float(found[1])
 
 
 def rotated(names: Iterable[str], number: int) -> list[str]:

@@ -1,8 +1,9 @@
 """The upstream of the gateways' benchmarks: one nginx that answers 1 kB, streams 64 kB, and reads what is posted.
 
 What is asked for is told by the path, below any prefix: `.../big/...` is a file of 64 kB, `.../sink/...` answers once
-the whole body of a POST has been read, `.../fail/...` is a 503, `.../echo/...` says what the request looked like,
-`.../ask` is a 200 for whoever shows a token; anything else is 1 kB. Requests with the mark of `heads` are logged.
+the whole body of a POST has been read, `.../echo/...` says what the request looked like,
+`.../ask` is a 200 for whoever shows a token; anything else is 1 kB. A port of its own answers 503 to everything.
+Requests with the mark of `heads` are logged.
 """
 
 from __future__ import annotations
@@ -33,11 +34,15 @@ default_type application/json;
 location / {{ return 200 "{small}"; }}
 location ~ /big/ {{ root {folder}; try_files /big =404; }}
 location ~ /sink/ {{ root {folder}; mirror /.nowhere; error_page 405 =200 @read; try_files /big =404; }}
-location ~ /fail/ {{ return 503; }}
 location ~ /echo(/|$) {{ return 200 "{echo}"; }}
 location ~ /ask$ {{ if ($http_authorization = "") {{ return 401; }} return 200; }}
 location = /.nowhere {{ internal; return 204; }}
-location @read {{ return 200 "read $content_length"; }}
+location @read {{ return 200 "read $content_length at $server_port"; }}
+}}
+server {{
+listen 127.0.0.1:{failing} backlog=4096;
+access_log {folder}/heads.log heads if=$arg_seen;
+location / {{ return 503; }}
 }}
 """
 ECHOED = {
@@ -56,6 +61,7 @@ class Upstream:
     """Where it listens; `log` is of marked requests; `big` is a file of BIG_BYTES, to be posted as well."""
 
     ports: tuple[int, ...]
+    failing: int
     log: Path
     big: Path
 
@@ -64,10 +70,11 @@ class Upstream:
 def upstream(folder: Path, cores: Sequence[int], ports: int = 1) -> Iterator[Upstream]:
     """Run it on some cores, listening on so many ports."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = Upstream(tuple(rig.free_port() for _ in range(ports)), folder / "heads.log", folder / "big")
+    made = Upstream(tuple(rig.free_port() for _ in range(ports)), rig.free_port(), folder / "heads.log", folder / "big")
     made.big.write_bytes(os.urandom(BIG_BYTES))
     http = _HTTP.format(
         folder=folder,
+        failing=made.failing,
         small="x" * SMALL_BYTES,
         log_format=heads.log_format("heads"),
         listens="\n".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in made.ports),
