@@ -171,7 +171,7 @@ def avoids_the_busy_one(probe: Probe) -> bool:
     connection.send(b"2")
     busy = connection.getresponse().read().decode().rpartition(" ")[2]
     connection.close()
-    return bool(busy) and busy not in others
+    return busy.isdigit() and "" not in others and busy not in others
 
 
 def reaches_both(probe: Probe) -> bool:

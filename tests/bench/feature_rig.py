@@ -43,12 +43,16 @@ class Rig:
     folder: Path
     cores: rig.Cores
 
-    def place(self, name: str) -> Place:
-        """Return a new place for a gateway, with a folder of this name."""
+    def places(self, *names: str) -> list[Place]:
+        """Return new places for gateways that are up together, with folders of these names."""
+        free = rig.free_ports(2 * len(names))
+        return [self._place(name, *free[2 * number : 2 * number + 2]) for number, name in enumerate(names)]
+
+    def _place(self, name: str, port: int, admin_port: int) -> Place:
         folder = self.folder / "".join(letter if letter.isalnum() else "-" for letter in name)
         folder.mkdir(parents=True)
         up = self.upstream
-        return Place(rig.free_port(), rig.free_port(), up.ports, up.failing, self.silent, folder, self.keys)
+        return Place(port, admin_port, up.ports, up.failing, self.silent, folder, self.keys)
 
     def draw(self, turn: int, seconds: float) -> list[heads.Client]:
         """Draw the heads of a turn."""

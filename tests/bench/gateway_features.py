@@ -69,7 +69,8 @@ def run(seconds: float, rounds: int, names: Sequence[str] = tuple(FEATURES)) -> 
 
 def cost(up: Rig, name: str, feature: Feature, seconds: float, rounds: int) -> Cost:
     """Measure one feature against none. A gateway that does not do its work is a problem of the feature's, and told."""
-    places = {kind: up.place(f"{name}-{kind}") for kind in (WITHOUT, WITH)}
+    kinds = (WITHOUT, WITH)
+    places = dict(zip(kinds, up.places(*(f"{name}-{kind}" for kind in kinds)), strict=True))
     try:
         with (
             gateway(up, places[WITHOUT], plain(places[WITHOUT])) as without,

@@ -133,7 +133,7 @@ def one_round(cores: rig.Cores, seconds: float, idle: int, busy: int) -> Round:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="archbench-bench-")))
         fast = stack.enter_context(upstream(folder / "upstream", others)).ports[0]
-        slow, port = rig.free_port(), rig.free_port()
+        slow, port = rig.free_ports(2)
         arguments = ("tests.bench.slow_server", str(slow), str(HOLD_S), str(BIG_BYTES))
         stack.enter_context(rig.pinned(rig.python_module(*arguments), others))
         path = folder / "gateway.yaml"

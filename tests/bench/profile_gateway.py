@@ -74,7 +74,7 @@ def run(what: str, seconds: float, text: str | None, stats: Path) -> heads.Drive
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="archbench-bench-")))
         stack.enter_context(rig.running_on(cores.others))
         up = stack.enter_context(upstream(folder / "upstream", sorted(cores.others)))
-        config = configuration(text, rig.free_port(), up.ports[0])
+        config = configuration(text, rig.free_ports(1)[0], up.ports[0])
         stack.enter_context(profiled(config, folder, stats, cores.measured))
         return _load(config, what, seconds, folder, up, sorted(cores.others))
 

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -20,13 +21,14 @@ from typing import Any, TypeVar
 
 import psutil
 
+from harness import ports
+
 T = TypeVar("T")
 _PATIENCE_S = 15.0
 
-# No master: a worker of a master that runs as root is nobody, and may not read what lies in a temporary folder.
 NGINX_HEAD = """\
 daemon off;
-master_process off;
+worker_processes 1;
 pid {directory}/nginx.pid;
 error_log stderr crit;
 events {{ worker_connections 8192; }}
@@ -93,6 +95,11 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
+
+
+def free_ports(count: int) -> list[int]:
+    """Return so many different ports, none of the range that outgoing connections take theirs from."""
+    return ports.free_ports(count, random.Random())
 
 
 def wait_for_port(port: int, within_s: float = 10.0) -> None:

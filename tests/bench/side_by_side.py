@@ -72,7 +72,7 @@ def running(
 
 
 def _start(name: str, ports: tuple[int, int], folder: Path, server: ForkServer, cores: list[int]) -> Side:
-    gateway, port, log = GATEWAYS[name], rig.free_port(), folder / f"{name}.log"
+    gateway, (port,), log = GATEWAYS[name], rig.free_ports(1), folder / f"{name}.log"
     pid = gateway.start(gateway.render(plan(port, *ports)), folder, server, cores, log)
     await_start(server, pid, port, log)
     return Side(name, gateway.version(), port, pid)

@@ -60,7 +60,7 @@ def test_no_proof_holds_of_a_gateway_without_features(monkeypatch):
     monkeypatch.setattr(feature_proofs, "PATIENCE_S", 0.2)
     monkeypatch.setattr(feature_proofs, "TIMEOUT_S", 1.0)
     with feature_rig.everything() as up:
-        place = up.place("plain")
+        (place,) = up.places("plain")
         with feature_rig.gateway(up, place, plain(place)):
             believed = [
                 name

@@ -41,7 +41,7 @@ NO_WORKERS = Workers([(1000.0, 1800.0)], 3)
 def test_no_two_heads_of_a_turn_or_of_two_turns_are_alike(tmp_path):
     sent = Counter()
     for turn in (0, 1, 0x8001):
-        for client in heads.clients(tmp_path, ["/a", "/b/c"], 32, turn, 0.1):
+        for client in heads.clients(tmp_path, ["/a", "/b/c"], 32, turn, 0.08):
             sent.update((client.fields, target) for target in client.file.read_text().splitlines())
     assert len(sent) == 3 * 32 * 200
     assert set(sent.values()) == {1}
@@ -71,10 +71,10 @@ def test_the_upstreams_log_tells_how_many_heads_it_saw_and_how_many_were_differe
 
 
 def test_a_load_that_repeats_its_targets_does_not_count_them_twice(tmp_path, monkeypatch):
-    load = heads.clients(tmp_path, ["/a"], 2, 0, 0.05)
-    answers = iter([rig.Load(90, 0, 900.0), rig.Load(150, 1, 1500.0)])
+    load = heads.clients(tmp_path, ["/a"], 2, 0, 0.002)
+    answers = iter([rig.Load(70, 0, 700.0), rig.Load(150, 1, 1500.0)])
     monkeypatch.setattr(rig, "h2load", lambda *_: next(answers))
-    assert heads.drive("http://h", load, 0.1, [0]) == heads.Driven(240, 1, 2400.0, 90 + load[0].targets)
+    assert heads.drive("http://h", load, 0.1, [0]) == heads.Driven(220, 1, 2200.0, 70 + 80)
 
 
 def test_an_open_loop_can_send_a_head_of_its_own_with_every_request():

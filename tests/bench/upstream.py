@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,8 @@ server {{
 access_log {folder}/heads.log heads if=$arg_seen;
 default_type application/json;
 location / {{ return 200 "{small}"; }}
-location ~ /big/ {{ root {folder}; try_files /big =404; }}
-location ~ /sink/ {{ root {folder}; mirror /.nowhere; error_page 405 =200 @read; try_files /big =404; }}
+location ~ /big/ {{ root {files}; try_files /big =404; }}
+location ~ /sink/ {{ root {files}; mirror /.nowhere; error_page 405 =200 @read; try_files /big =404; }}
 location ~ /echo(/|$) {{ return 200 "{echo}"; }}
 location ~ /ask$ {{ if ($http_authorization = "") {{ return 401; }} return 200; }}
 location = /.nowhere {{ internal; return 204; }}
@@ -69,16 +70,30 @@ class Upstream:
 @contextlib.contextmanager
 def upstream(folder: Path, cores: Sequence[int], ports: int = 1) -> Iterator[Upstream]:
     """Run it on some cores, listening on so many ports."""
-    folder.mkdir(parents=True, exist_ok=True)
-    made = Upstream(tuple(rig.free_port() for _ in range(ports)), rig.free_port(), folder / "heads.log", folder / "big")
-    made.big.write_bytes(os.urandom(BIG_BYTES))
-    http = _HTTP.format(
+    with _readable_folder() as files:
+        log, big = folder / "heads.log", files / "big"
+        big.write_bytes(os.urandom(BIG_BYTES))
+        failing, *answering = rig.free_ports(1 + ports)
+        made = Upstream(tuple(answering), failing, log, big)
+        with rig.nginx(folder, made.ports[0], _http(folder, made), cores):
+            yield made
+
+
+@contextlib.contextmanager
+def _readable_folder() -> Iterator[Path]:
+    """Yield a folder that nginx may read: started by root, its worker is nobody."""
+    with tempfile.TemporaryDirectory(prefix="archbench-bench-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def _http(folder: Path, made: Upstream) -> str:
+    return _HTTP.format(
         folder=folder,
+        files=made.big.parent,
         failing=made.failing,
         small="x" * SMALL_BYTES,
         log_format=heads.log_format("heads"),
         listens="\n".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in made.ports),
         echo="".join(f"{name}=${variable}\\n" for name, variable in ECHOED.items()),
     )
-    with rig.nginx(folder, made.ports[0], http, cores):
-        yield made

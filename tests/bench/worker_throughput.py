@@ -32,7 +32,7 @@ def measure(up: Rig, seconds: float, rounds: int) -> Workers:
     """Measure so many rounds. Raises RuntimeError when requests fail."""
     every = sorted({*up.cores.others, up.cores.measured})
     theirs, load_cores = every[-2:], every[:-2] or every[:1]
-    places = {count: up.place(f"workers-{count}") for count in (1, 2)}
+    places = dict(zip((1, 2), up.places("one-worker", "two-workers"), strict=True))
     with contextlib.ExitStack() as stack:
         pids = {count: stack.enter_context(_program(place, count, theirs)) for count, place in places.items()}
         processes = len(rig.family(pids[2]))
