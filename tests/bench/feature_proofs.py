@@ -5,6 +5,7 @@ A proof is a function from a Probe to a truth. Each would be false of a gateway 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 import time
@@ -106,18 +107,29 @@ def answers_with(name: str) -> Proof:
 
 
 def logs(probe: Probe) -> bool:
-    """The access log gets lines, at the latest when it is flushed."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if probe.access_log.exists() and probe.access_log.stat().st_size:
-            return True
-        time.sleep(0.05)
-    return False
+    """The access log gets a line, at the latest when it is flushed."""
+    probe.get(f"{PREFIX}/1")
+    return _soon(lambda: probe.access_log.exists() and probe.access_log.stat().st_size > 0)
 
 
 def has_metrics(probe: Probe) -> bool:
-    """The admin port serves metrics."""
-    return probe.get("/metrics", port=probe.admin_port).status == 200
+    """The admin port, which may listen later than the other, serves metrics."""
+
+    def served() -> bool:
+        with contextlib.suppress(ConnectionRefusedError):
+            return probe.get("/metrics", port=probe.admin_port).status == 200
+        return False
+
+    return _soon(served)
+
+
+def _soon(holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def refuses(status: int) -> Proof:

@@ -5,7 +5,8 @@
 
 For whoever wants to make it faster. `--what`: 1 kB answers, 64 kB answers, or 64 kB request bodies, over 32
 connections whose heads all differ. `--config` is a gateway configuration to profile in place of one route; its port,
-and the targets of all its upstreams, are replaced by the benchmark's, and the load asks below its first route's prefix.
+and the targets of all its upstreams, are replaced by the benchmark's, workers are one, and the load asks below its
+first route's prefix.
 `--stats` keeps the raw statistics, for `python -m pstats` or a viewer.
 
 How to read it: `own` is time in the function itself, `with callees` includes what it called; both are microseconds a
@@ -49,11 +50,11 @@ class Line:
 
 
 def configuration(text: str | None, port: int, target: int) -> dict[str, Any]:
-    """Return the configuration to profile: the given one, or a plain one, with our port and our upstream's."""
+    """Return the configuration to profile: the given one, or a plain one, with our ports and one worker."""
     config = yaml.safe_load(text) if text else _PLAIN
     listen = {**config.get("listen", {}), "host": "127.0.0.1", "port": port}
     upstreams = {name: {**told, "targets": [f"127.0.0.1:{target}"]} for name, told in config["upstreams"].items()}
-    return {**config, "listen": listen, "upstreams": upstreams}
+    return {**config, "listen": listen, "upstreams": upstreams, "workers": 1}
 
 
 @contextlib.contextmanager

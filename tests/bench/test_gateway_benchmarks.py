@@ -1,9 +1,11 @@
 """The gateway's benchmarks, each from end to end for a moment; and the proofs, on a gateway without any feature."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import gateway_proxy
 from tests.bench import (
     feature_proofs,
     feature_rig,
@@ -13,9 +15,10 @@ from tests.bench import (
     profile_gateway,
     rig,
 )
-from tests.bench.feature_catalogue import CONTROL, FEATURES, plain
+from tests.bench.feature_catalogue import CONTROL, FEATURES, configured, plain
 
 pytestmark = pytest.mark.functional
+OBEYS = Path(gateway_proxy.__file__).with_name("featured.py").is_file()
 FEW = 4  # connections: each is a process of h2load
 
 
@@ -68,6 +71,19 @@ def test_no_proof_holds_of_a_gateway_without_features(monkeypatch):
                 if name != CONTROL and gateway_features.in_force(up, feature, place)
             ]
     assert believed == []
+
+
+@pytest.mark.skipif(not OBEYS, reason="this gateway parses features and does not obey them yet")
+def test_every_proof_holds_of_a_gateway_with_its_feature():
+    with feature_rig.everything() as up:
+        doubted = [name for name, feature in FEATURES.items() if name != CONTROL and not _holds(up, name, feature)]
+    assert doubted == []
+
+
+def _holds(up, name, feature):
+    (place,) = up.places(name)
+    with feature_rig.gateway(up, place, configured(feature, place)):
+        return gateway_features.in_force(up, feature, place)
 
 
 def test_memory_is_measured_while_connections_are_busy(capsys):

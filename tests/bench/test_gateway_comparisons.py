@@ -295,6 +295,7 @@ def test_a_given_configuration_is_profiled_with_our_ports():
         "upstreams": {"a": {"targets": ["127.0.0.1:8"], "balance": "two_choices"}},
         "routes": [],
         "seed": 3,
+        "workers": 1,
     }
     config.parse(yaml.safe_dump(profile_gateway.configuration(None, 7, 8)), "configuration")
 
