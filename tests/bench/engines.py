@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.engines import ENGINES, CrewPlan
-from harness.engines.job import OK, Job, LoadResult
+from harness.engines.job import OK, Job, LoadResult, Schedule
 from harness.forkserver import ForkServer
 from harness.loadtest import LoadRequest
 from harness.loadtest.plan import build_job
@@ -35,8 +36,11 @@ def require(name: str) -> None:
 
 
 @contextlib.contextmanager
-def crew(name: str, cores: Sequence[int], others: Sequence[int]) -> Iterator[Drive]:
-    """Start an engine on `cores`; yield what carries out one request for load after the other."""
+def crew(name: str, cores: Sequence[int], others: Sequence[int], payloads: Sequence[bytes] = ()) -> Iterator[Drive]:
+    """Start an engine on `cores`; yield what carries out one request for load after the other.
+
+    `payloads`, if there are any, are sent one after the other in place of the request's own rendering.
+    """
     require(name)
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(scratch_folder()))
@@ -44,7 +48,7 @@ def crew(name: str, cores: Sequence[int], others: Sequence[int]) -> Iterator[Dri
         started = stack.enter_context(ENGINES[name].start(CrewPlan(server, list(cores), scratch)))
 
         def drive(request: LoadRequest) -> tuple[Job, LoadResult]:
-            job = job_for(request)
+            job = varied(job_for(request), payloads) if payloads else job_for(request)
             return job, started.submit(job, scratch).wait(_PATIENCE_S)
 
         yield drive
@@ -54,6 +58,14 @@ def job_for(request: LoadRequest, marks_ns: Sequence[int] = ()) -> Job:
     """Return the job that `archbench load` would make of it, to begin shortly; with these marks if any are given."""
     job = build_job(request, prepare(request), time.monotonic_ns(), "")
     return dataclasses.replace(job, marks_ns=list(marks_ns)) if marks_ns else job
+
+
+def varied(job: Job, payloads: Sequence[bytes]) -> Job:
+    """Return an open-loop job that sends these payloads in turn, each to the job's target at the times it had."""
+    (once,) = job.schedule.requests
+    which = array("I", (number % len(payloads) for number in range(len(job.schedule))))
+    requests = [once._replace(payload=payload) for payload in payloads[: len(which)]]
+    return dataclasses.replace(job, schedule=Schedule(job.schedule.at_ns, which, requests))
 
 
 def slip_ns(job: Job, result: LoadResult) -> Nanoseconds:

@@ -1,6 +1,7 @@
 """Runs every speed benchmark and writes docs/benchmarks.md: python -m tests.bench.figures [NAME ...]
 
-Takes about a quarter of an hour on an otherwise idle machine with two cores. Each benchmark can be run alone as well.
+Takes about 25 minutes on an otherwise idle machine with two cores, ten of them for the three of the gateway. Each
+benchmark can be run alone as well.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from pathlib import Path
 from harness.environment import describe_host
 
 BENCHMARKS = {
-    "gateway_cpu": "CPU of the gateway per proxied request: at most 2 times nginx's",
+    "gateway_cpu": "Gateways side by side: CPU per proxied request, and what each adds to the latency",
+    "gateway_features": "Built-in gateway: what each feature costs a request",
+    "gateway_memory": "Built-in gateway, 2,000 idle and 500 busy connections at once: at most 150 MB",
     "register_cpu": "CPU of one `register` flow, three services, bare work, direct: at most 25 times nginx's proxying",
     "engine_speed": "Load engine, closed loop on one core: beside `h2load --h1`, k6 and Locust",
     "slip": "Load engine, open loop: how late it sends; p99 at most 100 us at 1000/s, 250 us at 5000/s",

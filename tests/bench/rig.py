@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -16,7 +17,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import psutil
+
+from harness import ports
+
+T = TypeVar("T")
+_PATIENCE_S = 15.0
 
 NGINX_HEAD = """\
 daemon off;
@@ -37,6 +45,10 @@ keepalive_requests 1000000000;
 
 class MissingToolError(Exception):
     """A program the benchmark needs is not installed; the message is the command that installs it."""
+
+
+class LoadError(Exception):
+    """A load did not come to its end; the message says how it ended."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,11 @@ def free_port() -> int:
         return port
 
 
+def free_ports(count: int) -> list[int]:
+    """Return so many different ports, none of the range that outgoing connections take theirs from."""
+    return ports.free_ports(count, random.Random())
+
+
 def wait_for_port(port: int, within_s: float = 10.0) -> None:
     end = time.monotonic() + within_s
     while True:
@@ -130,6 +147,11 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in listed.split()]
 
 
+def family(pid: int) -> list[int]:
+    """Return the ids of a process and of all that come of it, whichever of its threads started them."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
 def cpu_ns(pids: Sequence[int]) -> int:
     """Return the CPU time, user and system, that the processes have used so far, from their CPU clocks."""
     return sum(time.clock_gettime_ns((~pid) << 3 | 2) for pid in pids)
@@ -145,24 +167,47 @@ class Load:
 
 
 def h2load(
-    urls: Sequence[str], connections: int, seconds: float, cores: Sequence[int], headers: Sequence[str] = ()
+    urls: Sequence[str],
+    connections: int,
+    seconds: float,
+    cores: Sequence[int],
+    headers: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Load:
-    """Drive `urls` in turn from keep-alive connections, closed loop, and return what was done."""
+    """Drive `urls` in turn from keep-alive connections, closed loop, and return what was done.
+
+    `options` are further ones of h2load's, such as a file with targets in place of `urls`. Raises LoadError.
+    """
     command = [
         *("taskset", "-c", ",".join(map(str, cores)), require("h2load", "nghttp2-client"), "--h1", "-t1"),
-        *(f"-c{connections}", f"-D{seconds:g}"),
+        *(f"-c{connections}", f"-D{round(1000 * seconds)}ms"),
         *(part for header in headers for part in ("-H", header)),
+        *options,
         *urls,
     ]
-    out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
-    return Load(_number(r"(\d+) succeeded", out), _number(r"(\d+) failed", out), _number(r"([\d.]+) req/s", out))
+    out = _output(command, seconds + _PATIENCE_S)
+    return Load(
+        int(_number(r"(\d+) succeeded", out)), int(_number(r"(\d+) failed", out)), _number(r"([\d.]+) req/s", out)
+    )
+
+
+def _output(command: Sequence[str], within_s: float) -> str:
+    """Return what a load says. h2load waits forever for a server that hangs up on it."""
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=within_s).stdout
+    except subprocess.TimeoutExpired:
+        raise LoadError(f"h2load did not end within {within_s:.0f} s: connections were refused or closed") from None
+    except subprocess.CalledProcessError as error:
+        raise LoadError(
+            f"h2load ended with {error.returncode}: {(error.stdout + error.stderr).strip()[-200:]}"
+        ) from None
 
 
 def _number(pattern: str, text: str) -> float:
     found = re.search(pattern, text)
     if found is None:
         raise ValueError(f"h2load did not say {pattern!r}:\n{text}")
-    return float(found[1]) if "." in found[1] else int(found[1])
+    return float(found[1])
 
 
 def rotated(names: Iterable[str], number: int) -> list[str]:
@@ -177,6 +222,39 @@ def met(holds: bool) -> str:
     return "met" if holds else "**not met**"
 
 
+@contextlib.contextmanager
+def running_on(cores: Iterable[int]) -> Iterator[None]:
+    """Keep this process, and what it starts meanwhile, on some cores; give back what was before."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def options(doc: str, seconds: float, rounds: int) -> argparse.ArgumentParser:
+    """Return a parser for what every benchmark of rounds can be told: --seconds, --rounds and --json."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=seconds, help="of load, each turn (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=rounds, help="default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round there")
+    return parser
+
+
+def finish(run: Callable[[], T], table: Callable[[T], str], plain: Callable[[T], Any], json_path: Path | None) -> int:
+    """Measure, print the table, write `plain` as JSON if asked to; return the exit code: 1 when a tool is missing."""
+    try:
+        measured = run()
+    except MissingToolError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(table(measured))
+    if json_path is not None:
+        json_path.write_text(json.dumps(plain(measured), indent=1), encoding="utf-8")
+    return 0
+
+
 def paired_benchmark(
     doc: str,
     run: Callable[[float, int], list[Any]],
@@ -186,20 +264,8 @@ def paired_benchmark(
     seconds: float = 3.0,
 ) -> int:
     """Run a benchmark of paired rounds from the command line: print its table, write `plain` as JSON if asked to."""
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=seconds)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    try:
-        pairs = run(chosen.seconds, chosen.rounds)
-    except MissingToolError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(table(pairs))
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(plain(pairs), indent=1), encoding="utf-8")
-    return 0
+    chosen = options(doc, seconds, 5).parse_args(arguments)
+    return finish(lambda: run(chosen.seconds, chosen.rounds), table, plain, chosen.json)
 
 
 def python_module(*arguments: str) -> list[str]:
