@@ -85,7 +85,7 @@ def assemble(settings: GatewayConfig, gateway: Gateway, before: Assembly | None)
 
     Raises AssemblyProblem for keys that cannot be used or a log that cannot be opened; `before` is untouched.
     """
-    rng = random.Random(settings.seed)
+    rng = random.Random() if settings.seed is None else random.Random(f"{settings.seed}:{gateway.worker}")
     inquirer = before.inquirer if before is not None else Inquirer(gateway.loop)
     log = _log(settings, before)
     made = Assembly(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _IDLE, _BUSY, _LINGERING, _TUNNEL, _CLOSED = range(5)
 _HELD_LIMIT_BYTES = 65536
 _LINGER_S = 2.0
+_LAST_REQUEST_S = 0.5  # a new connection may take to its request when the gateway stops
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close with RST
 _NOTHING: frozenset[bytes] = frozenset()
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110 9.2.2
@@ -142,8 +143,12 @@ class ClientConnection(asyncio.Protocol):
         self.transport.abort()
 
     def drain(self) -> None:
-        """Close when idle; otherwise the request in flight is the last one."""
-        if self._state == _IDLE and not self._buffer:
+        """Close when idle; otherwise the request in flight is the last one.
+
+        A connection that was just made may have a request on its way and gets a moment; `_persists` is set by the
+        first request.
+        """
+        if self._state == _IDLE and not self._buffer and self._persists:
             self._close()
 
     def _close(self) -> None:
@@ -645,6 +650,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _check_idle(self, waited_s: float) -> None:
         limits = self._gateway.config.limits
+        if self._gateway.draining and not self._buffer and waited_s > _LAST_REQUEST_S:
+            self._close()
+            return
         if self._buffer and not self.write_paused:
             if waited_s > limits.head_timeout_s:
                 self._refuse(408, "the head did not arrive in time")

@@ -87,8 +87,13 @@ async def _try_out(config: GatewayConfig) -> None:
     await gateway.drain()
 
 
-def begin(config: GatewayConfig, loop: asyncio.AbstractEventLoop) -> tuple[Gateway, ssl.SSLContext | None]:
-    """Return a gateway that accepts nothing yet, and how its clients' connections are encrypted, if they are."""
+def begin(
+    config: GatewayConfig, loop: asyncio.AbstractEventLoop, worker: int = 0
+) -> tuple[Gateway, ssl.SSLContext | None]:
+    """Return a gateway that accepts nothing yet, and how its clients' connections are encrypted, if they are.
+
+    Raises AssemblyProblem.
+    """
     _allow_many_files()
     tls = None
     if config.listen.tls is not None:
@@ -96,7 +101,7 @@ def begin(config: GatewayConfig, loop: asyncio.AbstractEventLoop) -> tuple[Gatew
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
         tls.set_alpn_protocols(["http/1.1"])
         load_certificate(tls, config.listen.tls.certificate_file, config.listen.tls.key_file)
-    return Gateway(config, loop), tls
+    return Gateway(config, loop, worker), tls
 
 
 def settle() -> None:

@@ -24,8 +24,9 @@ class Gateway:
     are late by at most two ticks, and a tick is at most a fifth of the shortest timeout.
     """
 
-    def __init__(self, config: GatewayConfig, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, config: GatewayConfig, loop: asyncio.AbstractEventLoop, worker: int = 0) -> None:
         self.loop = loop
+        self.worker = worker  # mixed into the seed: several must not draw the same
         self.clients: set[ClientConnection] = set()
         self.dials: set[asyncio.Task[None]] = set()
         self.draining = False

@@ -27,7 +27,7 @@ async def _work(channel: Channel) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    gateway, tls = begin(channel.config, loop)
+    gateway, tls = begin(channel.config, loop, channel.number)
     gateway.generation = channel.generation
     controls = LocalControls(gateway, "", stop.set, tls)
     servers = await accept_from(gateway, tls, channel.listeners)
