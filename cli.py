@@ -72,7 +72,9 @@ def run(
     flow: Annotated[list[str] | None, typer.Option("--flow", help="Only these flows; may be repeated.")] = None,
     gateway: Annotated[
         list[str] | None,
-        typer.Option("--gateway", help="May be repeated: each is an arm of its own, and a column.", **_GATEWAY),
+        typer.Option(
+            "--gateway", help="May be repeated: each is an arm of its own. POOL: kept or go-default.", **_GATEWAY
+        ),
     ] = None,
     work: WorkOption = "bare",
     policy: PolicyOption = "none",
@@ -446,7 +448,7 @@ def _report(run_dir: Path) -> int:
 
     results = build(run_dir)
     _show(terminal.run_summary(results, write(results, run_dir), Console().width))
-    return OK if results.valid else INVALID
+    return OK if results.all_valid else INVALID
 
 
 def _show(renderable: Any) -> None:
