@@ -75,8 +75,10 @@ def _listed(about: About, claims: Sequence[ClaimAcross]) -> Iterator[str]:
 
 
 def by_word(claim: ClaimAcross) -> str:
-    """Return the verdicts in words: `refuted with builtin and traefik, confirmed with nginx`."""
+    """Return the verdicts in words: `refuted with builtin and traefik, confirmed with nginx`; one word if all agree."""
     groups: dict[Word, list[str]] = {}
     for name, word in claim.verdicts:
         groups.setdefault(word, []).append(name)
+    if len(groups) == 1:
+        return next(iter(groups))
     return ", ".join(f"{word} with {spoken(names)}" for word, names in groups.items())

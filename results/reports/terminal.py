@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from results.across import across, statements
+from results.across import across, by_word, statements
 from results.figures import number
 from results.gate import ComparisonRow, GateOutcome, RatioCheck, RunComparison, VerdictChange
 from results.outcome import Results
@@ -26,7 +26,7 @@ _STYLES = {
 
 
 _WIDE = 120
-_FIXED, _MEASURED = 52, 22  # columns for what a claim is about, and for a gateway's verdict with its figure
+_FIXED, _WORD, _MEASURED = 52, 14, 22  # characters for a claim, for a gateway's verdict, and for its figure as well
 
 
 def run_summary(results: Results, written: list[Path], width: int) -> RenderableType:
@@ -50,17 +50,27 @@ def _verdicts(results: Results, width: int) -> Table:
 
 
 def _across(results: Results, width: int) -> Table:
-    """Return the verdicts with a column for each gateway; where there is room, with what was measured below."""
+    """Return the verdicts of all gateways: in columns with the figures, without them, or in one, as there is room."""
     names = gatewaytables.names(results)
-    roomy = width >= _FIXED + _MEASURED * len(names)
+    if width >= _FIXED + _MEASURED * len(names):
+        return _columns(results, ("claim", "about", "claimed"), names, figures=True)
+    if width >= _FIXED + _WORD * (len(names) - 1):
+        return _columns(results, ("claim", "about"), names, figures=False)
+    table = Table("claim", "about", "verdict", box=None, pad_edge=False)
+    for claim in across(results):
+        table.add_row(claim.claim, claim.about, by_word(claim))
+    return table
+
+
+def _columns(results: Results, heads: tuple[str, ...], names: tuple[str, ...], *, figures: bool) -> Table:
     table = Table(box=None, pad_edge=False)
-    for head in ("claim", "about", *["claimed"] * roomy):
+    for head in heads:
         table.add_column(head, no_wrap=True)
     for name in names:
         table.add_column(name, overflow="fold")
     for claim, _, about, band, *cells in gatewaytables.verdicts(results).rows:
-        shown = cells if roomy else [cell.partition("\n")[0] for cell in cells]
-        table.add_row(claim, about, *[band] * roomy, *map(_styled, shown))
+        shown = cells if figures else [cell.partition("\n")[0] for cell in cells]
+        table.add_row(*(claim, about, band)[: len(heads)], *map(_styled, shown))
     return table
 
 

@@ -15,7 +15,7 @@ PANELS: tuple[tuple[str, Key], ...] = (
     ("capacity", Key("capacity")),
     ("saturation throughput", Key("saturation_throughput")),
 )
-OFFSETS = {"gateway": 0.16, "hybrid": -0.16}
+OFFSETS = {"gateway": 0.19, "hybrid": -0.19}
 
 
 def by_gateway(results: Results) -> str:
@@ -24,11 +24,15 @@ def by_gateway(results: Results) -> str:
     if not results.further or not shown:
         return ""
     rows = len(results.every)
-    figure = new_figure((0.34 * rows + 0.42) * len(shown) + 0.6, left=1.75, gap=0.5)
+    figure = new_figure((0.42 * rows + 0.4) * len(shown) + 0.6, left=1.75, gap=0.5)
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, key) in zip(panels, shown, strict=True):
         _panel(axes, label, key, results)
     ratio_axis(panels[-1])
+    limits = panels[-1].get_xlim()
+    for axes, (_, key) in zip(panels, shown, strict=True):
+        _draw_bands(axes, key, results)
+    panels[-1].set_xlim(limits)
     for axes in panels[:-1]:
         axes.tick_params(axis="x", labelbottom=False)
     panels[-1].set_xlabel("ratio over direct, logarithmic", color=MUTED)
@@ -44,10 +48,6 @@ def _panel(axes: Axes, label: str, key: Key, results: Results) -> None:
         for comparison in one.comparisons:
             if comparison.key == key and comparison.numerator in OFFSETS:
                 draw_arm(axes, -row + OFFSETS[comparison.numerator], comparison)
-    for claim in results.scenario.claims:
-        band = band_of(claim, key)
-        if band is not None and band[0] == "gateway":
-            axes.axvspan(band[1], band[2], color=BAND, linewidth=0, zorder=0)
     axes.set_title(label)
     axes.set_yticks([-row for row in range(len(results.every))], [one.plan.gateway for one in results.every])
     axes.set_ylim(-len(results.every) + 0.45, 0.55)
@@ -56,3 +56,10 @@ def _panel(axes: Axes, label: str, key: Key, results: Results) -> None:
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.grid(axis="x")
     axes.set_axisbelow(True)
+
+
+def _draw_bands(axes: Axes, key: Key, results: Results) -> None:
+    for claim in results.scenario.claims:
+        band = band_of(claim, key)
+        if band is not None and band[0] == "gateway":
+            axes.axvspan(band[1], band[2], color=BAND, linewidth=0, zorder=0)
