@@ -1,6 +1,8 @@
 """Gateways as they are asked for: names, pool profiles, and combinations that make no sense."""
 
+import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,8 +10,10 @@ from harness.errors import BadInputError, HarnessError
 from harness.gateways import GATEWAYS, GatewayPlan, Route
 from harness.gateways.choice import chosen, missing, parse_choice
 from harness.gateways.pools import GO_DEFAULT, KEPT, POOLS
+from harness.planning import SearchPlan, plan_trials
 from harness.platform import PlatformSpec
-from harness.run import RunRequest, run
+from harness.profiles import PROFILES
+from harness.run import RunRequest, _Runner, run
 from harness.rungateways import planned_gateways, refuse_senseless
 from scenarios.load import load_scenario
 from scenarios.modes import MODES, passes_gateway
@@ -96,6 +100,28 @@ def test_the_record_gets_version_profile_and_configuration_of_every_gateway():
     assert "/api/v1/user/internal" in other.config["gateway"]
     assert "/api/v1/user/internal" not in other.config["hybrid"]
     assert "keepalive 2;" in other.config["hybrid"]
+
+
+def test_a_search_begins_where_its_own_gateways_pilot_or_last_search_ended(monkeypatch):
+    begun = []
+
+    def search(trial, _settings, _server, start, _step):
+        begun.append((trial.arm, start))
+        return None, 2 * start
+
+    monkeypatch.setattr("harness.run.run_search", search)
+    pilot = {"direct": 1000.0, "gateway": 500.0, "gateway@nginx": 800.0}
+    settings = SimpleNamespace(profile=PROFILES["quick"])
+    runner = _Runner(settings, None, pilot)  # type: ignore[arg-type]
+    trials = plan_trials(("direct", "gateway"), (), 2, 0, random.Random(1), SearchPlan(blocks=2), ("nginx",))
+    for trial in trials:
+        if trial.search:
+            runner.run(trial)
+    starts = {arm: sorted(start for name, start in begun if name == arm) for arm in pilot}
+    assert starts["gateway"] == [300.0, 600.0]
+    assert starts["gateway@nginx"] == [480.0, 960.0]
+    both = sorted(start for name, start in begun if name.startswith("direct"))
+    assert both == [600.0, 1200.0, 2400.0, 4800.0]  # the null control is the same system
 
 
 KEPT_SAYS = {
