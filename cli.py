@@ -40,10 +40,21 @@ def _one_of(names: Iterable[str]) -> Any:
     return {"parser": parse, "metavar": f"[{'|'.join(choices)}]"}
 
 
+def _gateway(value: str) -> str:
+    """Return the choice of a gateway as it is written everywhere, or say what is wrong with it."""
+    from harness.gateways.choice import parse_choice
+
+    try:
+        return parse_choice(value)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
+
+
 ScenarioArgument = Annotated[str, typer.Argument(help=f"{', '.join(SCENARIOS)}, or the path of a scenario file.")]
 RunArgument = Annotated[Path, typer.Argument(help="The folder of a run, for example runs/latest.")]
 ModeOption = Annotated[str, typer.Option("--mode", **_one_of(MODES))]
-GatewayOption = Annotated[str, typer.Option("--gateway", **_one_of(GATEWAYS))]
+_GATEWAY: Any = {"parser": _gateway, "metavar": f"[{'|'.join(GATEWAYS)}][:POOL]"}
+GatewayOption = Annotated[str, typer.Option("--gateway", **_GATEWAY)]
 WorkOption = Annotated[
     str, typer.Option("--work", **_one_of(("bare", "realistic")), help="How much work the services do.")
 ]
@@ -59,7 +70,12 @@ def run(
     profile: Annotated[str, typer.Option("--profile", **_one_of(PROFILES))] = "quick",
     mode: Annotated[list[str] | None, typer.Option("--mode", **_one_of(MODES))] = None,
     flow: Annotated[list[str] | None, typer.Option("--flow", help="Only these flows; may be repeated.")] = None,
-    gateway: GatewayOption = "builtin",
+    gateway: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gateway", help="May be repeated: each is an arm of its own. POOL: kept or go-default.", **_GATEWAY
+        ),
+    ] = None,
     work: WorkOption = "bare",
     policy: PolicyOption = "none",
     policy_clock_scale: Annotated[
@@ -105,12 +121,14 @@ def run(
     with _explained():
         loaded = load_scenario(scenario)
         check_claims(loaded)
+        first_gateway, *further_gateways = gateway or ["builtin"]
         request = RunRequest(
             scenario=loaded,
             profile=PROFILES[profile],
             modes=tuple(dict.fromkeys(mode or MODES)),
             flows=tuple(flow or ()),
-            gateway=gateway,
+            gateway=first_gateway,
+            further_gateways=tuple(further_gateways),
             work=work,
             policy=policy,
             clock_scale=policy_clock_scale,
@@ -300,7 +318,18 @@ def _listing(what: str, scenario: str) -> Iterator[tuple[str, str]]:
     elif what == "faults":
         yield from ((f"{name}:TARGET", kind.says) for name, kind in FAULTS.items())
     else:
-        yield from ((name, gateway.version()) for name, gateway in GATEWAYS.items())
+        yield from _gateways()
+
+
+def _gateways() -> Iterator[tuple[str, str]]:
+    from harness.gateways.pools import KEPT, POOLS
+
+    for name, gateway in GATEWAYS.items():
+        yield name, gateway.version()
+        for pool in POOLS.values():
+            if pool is not KEPT:
+                lack = gateway.cannot(pool)
+                yield f"{name}:{pool.name}", f"missing in this product: {lack}" if lack else pool.says
 
 
 def _path_in_words(mode: str) -> str:
@@ -419,7 +448,7 @@ def _report(run_dir: Path) -> int:
 
     results = build(run_dir)
     _show(terminal.run_summary(results, write(results, run_dir), Console().width))
-    return OK if results.valid else INVALID
+    return OK if results.all_valid else INVALID
 
 
 def _show(renderable: Any) -> None:

@@ -6,22 +6,36 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.record import MIX, PlannedTrial
+from results.record import AT, MIX, PlannedTrial
+from scenarios.modes import passes_gateway
 
 NULL_CONTROL = "direct-null"
 
 
-def arms_of(modes: Sequence[str]) -> list[str]:
-    """Return the arms of a block: every mode once, and direct a second time as the null control."""
-    arms = list(modes)
+def arms_of(modes: Sequence[str], further: Sequence[str] = ()) -> list[str]:
+    """Return the arms of a block: every mode once, and direct a second time as the null control.
+
+    Each of the `further` gateways adds the modes in which something passes it.
+    """
+    arms = controlled_arms(modes, further)
     if "direct" in arms:
         arms.insert(arms.index("direct") + 1, NULL_CONTROL)
     return arms
 
 
+def controlled_arms(modes: Sequence[str], further: Sequence[str] = ()) -> list[str]:
+    """Return the arms of a block without the null control."""
+    return [*modes, *(f"{mode}{AT}{name}" for name in further for mode in modes if passes_gateway(mode))]
+
+
 def mode_of(arm: str) -> str:
     """Return the mode in which an arm runs."""
-    return "direct" if arm == NULL_CONTROL else arm
+    return "direct" if arm == NULL_CONTROL else arm.partition(AT)[0]
+
+
+def gateway_of(arm: str) -> str:
+    """Return the further gateway of an arm; empty for the first gateway's arms and those that pass none."""
+    return arm.partition(AT)[2]
 
 
 def balanced_orders(arms: Sequence[str], blocks: int, rng: random.Random) -> list[list[str]]:
@@ -57,11 +71,12 @@ class SearchPlan:
     flows: tuple[str, ...] = ()
     flow_blocks: int = 0
 
-    def of_block(self, block: int, modes: Sequence[str]) -> list[tuple[str, str]]:
+    def of_block(self, block: int, modes: Sequence[str], further: Sequence[str] = ()) -> list[tuple[str, str]]:
         """Return (arm, what is searched for) of one block."""
-        arms = arms_of(modes) if self.null else list(modes)
+        controlled = controlled_arms(modes, further)
+        arms = arms_of(modes, further) if self.null else controlled
         mix = [(arm, MIX) for arm in arms] if block < self.blocks else []
-        flows = [(mode, flow) for flow in self.flows for mode in modes] if block < self.flow_blocks else []
+        flows = [(arm, flow) for flow in self.flows for arm in controlled] if block < self.flow_blocks else []
         return mix + flows
 
 
@@ -72,17 +87,22 @@ def plan_trials(
     fault_blocks: int,
     rng: random.Random,
     searches: SearchPlan = SearchPlan(),
+    further: Sequence[str] = (),
 ) -> list[PlannedTrial]:
-    """Return all trials in the order in which they run; every block holds the controls of its own faults."""
+    """Return all trials in the order in which they run; every block holds the controls of its own faults.
+
+    `further` gateways are arms of the same blocks. What passes no gateway is run once, with the first one idle.
+    """
     trials: list[PlannedTrial] = []
-    for block, order in enumerate(balanced_orders(arms_of(modes), steady_blocks, rng)):
+    controlled = controlled_arms(modes, further)
+    for block, order in enumerate(balanced_orders(arms_of(modes, further), steady_blocks, rng)):
         steady = [(arm, "") for arm in order]
-        injected = [(mode, fault) for mode in modes for fault in faults] if block < fault_blocks else []
+        injected = [(arm, fault) for arm in controlled for fault in faults] if block < fault_blocks else []
         rng.shuffle(injected)
         for arm, fault in steady + injected:
-            trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), fault))
-        searched = searches.of_block(block, modes)
+            trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), fault, gateway=gateway_of(arm)))
+        searched = searches.of_block(block, modes, further)
         rng.shuffle(searched)
         for arm, what in searched:
-            trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), search=what))
+            trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), search=what, gateway=gateway_of(arm)))
     return trials

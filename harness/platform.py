@@ -15,7 +15,8 @@ from typing import Self
 
 from harness.errors import StartError
 from harness.forkserver import ForkServer, Spawn
-from harness.gateways import GATEWAYS, GatewayPlan
+from harness.gateways import GatewayPlan
+from harness.gateways.choice import chosen
 from harness.gateways.gateway import routes_for
 from harness.ports import require_free
 from scenarios.model import Scenario
@@ -33,7 +34,7 @@ class PlatformSpec:
     scenario: Scenario
     mode: str
     ports: dict[str, int]  # component -> port
-    gateway: str
+    gateway: str  # as parse_choice returns it
     work: str
     policy: str
     clock_scale: float
@@ -52,8 +53,9 @@ class PlatformSpec:
     def gateway_config(self) -> str:
         """Return the exact configuration of this platform's gateway."""
         ports = {name: port for name, port in self.ports.items() if name != "gateway"}
-        plan = GatewayPlan(self.ports["gateway"], routes_for(self.scenario, self.mode), ports, self.host)
-        return GATEWAYS[self.gateway].render(plan)
+        product, pool = chosen(self.gateway)
+        plan = GatewayPlan(self.ports["gateway"], routes_for(self.scenario, self.mode), ports, self.host, pool)
+        return product.render(plan)
 
 
 class Platform:
@@ -93,7 +95,7 @@ class Platform:
         """Start a component's process, without waiting for it."""
         log = self.log_dir / f"{component}.log"
         if component == "gateway":
-            gateway = GATEWAYS[self.spec.gateway]
+            gateway, _ = chosen(self.spec.gateway)
             self.pids[component] = gateway.start(
                 self.spec.gateway_config(), self.folder, self.server, self.spec.cores, log
             )

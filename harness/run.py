@@ -21,12 +21,13 @@ from harness.environment import describe_host, require_file_handles
 from harness.errors import BadInputError, HarnessError
 from harness.floor import generator_floor
 from harness.forkserver import ForkServer
-from harness.gateways import GATEWAYS
+from harness.gateways.choice import missing
 from harness.observer import Observer, Silent
-from harness.planning import SearchPlan, plan_trials
+from harness.planning import SearchPlan, controlled_arms, gateway_of, mode_of, plan_trials
 from harness.platform import LOOPBACK, PlatformSpec
 from harness.ports import free_ports
 from harness.profiles import PROFILES, Profile
+from harness.rungateways import planned_gateways, refuse_senseless
 from harness.scratch import SHARED_MEMORY, scratch_folder
 from harness.searchtrial import run_search, search_arrivals
 from harness.trial import (
@@ -78,6 +79,12 @@ class RunRequest:
     capacity: str = ""  # searched for: none, mix, flows (and the mix); empty: as the profile has it
     objective_p99_ms: float | None = None  # in place of the scenario's
     objective_error_share: float | None = None
+    further_gateways: tuple[str, ...] = ()  # arms of the same blocks, beside `gateway`
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """All gateways of the run, the first one first."""
+        return (self.gateway, *self.further_gateways)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ def run(
     observer = observer or Silent()
     started = now()
     engine = ENGINES[request.engine]
-    if problem := GATEWAYS[request.gateway].missing() or engine.missing() or require_file_handles(FILES_NEEDED):
+    refuse_senseless(request.gateways, request.modes)
+    if problem := missing(request.gateways) or engine.missing() or require_file_handles(FILES_NEEDED):
         raise HarnessError(problem)
     scenario = _restrict(request.scenario, request.flows)
     generator_cores, platform_cores = split_cores(usable_cores())
@@ -125,6 +133,7 @@ def run(
             request.profile.fault_blocks if request.faults else 0,
             random.Random(f"{request.seed}:plan"),
             _searches(request, scenario),
+            request.further_gateways,
         )
         run_dir = _new_run_dir(request, started)
         plan = _plan(request, settings, run_dir, started, trials, reason)
@@ -156,14 +165,14 @@ class _Runner:
     def __init__(self, settings: TrialSettings, server: ForkServer, pilot: Mapping[str, float]) -> None:
         self.settings = settings
         self.server = server
-        self.pilot = pilot  # mode -> closed-loop throughput
+        self.pilot = pilot  # arm -> closed-loop throughput
         self.carried: dict[tuple[str, str], float] = {}
 
     def run(self, trial: PlannedTrial) -> TrialOutcome:
         """Run one trial. Raises HarnessError when the platform or the engine does not come up."""
         if not trial.search:
             return run_trial(trial, self.settings, self.server)
-        where = (trial.mode, trial.search)
+        where = (trial.arm if trial.gateway else trial.mode, trial.search)  # the null control goes with direct
         start, step = self._first_rate(where)
         outcome, carried = run_search(trial, self.settings, self.server, start, step)
         if carried is not None:
@@ -174,8 +183,8 @@ class _Runner:
         """Return the rate to begin with and the factor of the first move."""
         if where in self.carried:
             return self.carried[where], 1 + self.settings.profile.search.precision
-        mode, _ = where
-        return self.carried.get((mode, MIX), _FIRST_SHARE * self.pilot[mode]), _FIRST_STEP
+        arm, _ = where
+        return self.carried.get((arm, MIX), _FIRST_SHARE * self.pilot[arm]), _FIRST_STEP
 
 
 def _wanted_capacity(request: RunRequest) -> str:
@@ -337,14 +346,9 @@ def _find_rate(
 ) -> tuple[TrialSettings, dict[str, float], str]:
     """Return the settings with the offered rate, the pilot's throughputs, and how the rate was found in words."""
     load = settings.spec.scenario.load
-    throughput: dict[str, float] = {}
-    for mode in request.modes:
-        observer.preparing(f"pilot: saturating {mode} mode")
-        throughput[mode] = measure_saturation(mode, settings, server)
-        if throughput[mode] <= 0:
-            raise HarnessError(f"the pilot in {mode} mode got no answers; nothing can be measured on this platform")
-    slowest = min(throughput, key=lambda mode: throughput[mode])
-    shown = ", ".join(f"{mode} {value:.0f}" for mode, value in throughput.items())
+    throughput = _pilot(request, settings, server, observer)
+    slowest = min(throughput, key=lambda arm: throughput[arm])
+    shown = ", ".join(f"{arm} {value:.0f}" for arm, value in throughput.items())
     rate = load.rate_per_s or round(load.utilisation * throughput[slowest], 1)
     share = rate / throughput[slowest]
     reason = (
@@ -361,6 +365,20 @@ def _find_rate(
     return settings, throughput, reason
 
 
+def _pilot(request: RunRequest, settings: TrialSettings, server: ForkServer, observer: Observer) -> dict[str, float]:
+    """Return the saturation throughput of every arm but the null control, in requests per second."""
+    throughput: dict[str, float] = {}
+    for arm in controlled_arms(request.modes, request.further_gateways):
+        mode, gateway = mode_of(arm), gateway_of(arm) or request.gateway
+        where = f"{mode} mode" if len(request.gateways) == 1 else f"{mode} mode, {gateway}"
+        observer.preparing(f"pilot: saturating {where}")
+        its_own = replace(settings, spec=replace(settings.spec, gateway=gateway))
+        throughput[arm] = measure_saturation(mode, its_own, server)
+        if throughput[arm] <= 0:
+            raise HarnessError(f"the pilot in {where} got no answers; nothing can be measured on this platform")
+    return throughput
+
+
 def _plan(
     request: RunRequest,
     settings: TrialSettings,
@@ -369,14 +387,14 @@ def _plan(
     trials: list[PlannedTrial],
     reason: str,
 ) -> Plan:
-    configs = {mode: replace(settings.spec, mode=mode).gateway_config() for mode in request.modes}
+    gateways = planned_gateways(request.gateways, settings.spec, request.modes)
     return Plan(
         run_id=run_dir.name,
         scenario=settings.spec.scenario.model_dump(mode="json"),
         profile=request.profile.name,
         seed=request.seed,
         gateway=request.gateway,
-        gateway_config=configs,
+        gateway_config=gateways[0].config,
         work=request.work,
         policy=request.policy,
         clock_scale=request.clock_scale,
@@ -392,7 +410,7 @@ def _plan(
             "objective": settings.objective.model_dump(),
             "timeout_ms": settings.timeout_ms,
             "arrivals": settings.spec.scenario.load.arrivals,
-            "gateway_version": GATEWAYS[request.gateway].version(),
+            "gateway_version": gateways[0].version,
             "gateway_workers": 1,
             **settings.crew.describe(),
             "platform_cores": settings.spec.cores,
@@ -400,4 +418,5 @@ def _plan(
             "stores_on": "memory" if settings.scratch.is_relative_to(SHARED_MEMORY) else "disk",
         },
         trials=trials,
+        gateways=gateways,
     )

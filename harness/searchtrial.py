@@ -35,6 +35,7 @@ from harness.trial import (
     logged_calls,
     logged_sweeps,
     require_alive,
+    spec_of,
     with_figures,
 )
 from harness.trialdoubts import SEARCH_SPOILED, STALL_LIMIT_MS, quantile
@@ -95,13 +96,12 @@ def run_search(
 
     Raises HarnessError when the platform does not come up or the engine does not come back.
     """
-    spec = replace(settings.spec, mode=trial.mode)
     folder = settings.scratch / trial.folder
     profile = settings.profile.search
     rules = SearchRules(profile.precision, profile.votes, profile.most_windows)
     run = _Run(Search(rules, start_per_s, step))
     try:
-        with Platform(spec, folder, server) as platform:
+        with Platform(spec_of(trial, settings), folder, server) as platform:
             control = ControlPlane(platform, settings.book, settings.learners)
             control.smoke()
             t0_ns = time.monotonic_ns()

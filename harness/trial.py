@@ -95,15 +95,19 @@ class _Seen:
 def run_trial(trial: PlannedTrial, settings: TrialSettings, server: ForkServer) -> TrialOutcome:
     """Run one trial. Raises HarnessError when the platform does not come up or the engine does not come back."""
     script = _write_script(trial, settings)
-    spec = replace(settings.spec, mode=trial.mode)
     folder = settings.scratch / trial.folder
     try:
-        with Platform(spec, folder, server) as platform:
+        with Platform(spec_of(trial, settings), folder, server) as platform:
             control = ControlPlane(platform, settings.book, settings.learners)
             seen = _drive(trial, script, settings, control)
         return _assemble(trial, script, settings, seen, control)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def spec_of(trial: PlannedTrial, settings: TrialSettings) -> PlatformSpec:
+    """Return the platform of this trial: the run's, in the trial's mode and with its gateway."""
+    return replace(settings.spec, mode=trial.mode, gateway=trial.gateway or settings.spec.gateway)
 
 
 def failed_trial(trial: PlannedTrial, error: str) -> TrialOutcome:

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.cpu import usable_cores
 from harness.errors import HarnessError
 from harness.forkserver import ForkServer
-from harness.gateways import GATEWAYS
+from harness.gateways.choice import missing
 from harness.platform import Platform, PlatformSpec
 from harness.ports import require_free
 from harness.scratch import scratch_folder
@@ -63,7 +63,7 @@ def platform_up(
 
     Raises PortTakenError naming the holder, or StartError.
     """
-    if problem := GATEWAYS[gateway].missing():
+    if problem := missing([gateway]):
         raise HarnessError(problem)
     ports = {service.name: service.port for service in scenario.services} | {"gateway": scenario.gateway_port}
     require_free(ports)

@@ -15,12 +15,14 @@ from results.doubts import find_doubts
 from results.doubts.design import UNSTEADY, unobserved
 from results.evidence import Evidence
 from results.gate_power import powers
+from results.gateways import views
 from results.impact import impacts
 from results.judge import check_claims, claim_doubts, judge
 from results.loaded import NS_PER_S, Loaded, load, without
 from results.metrics import METRICS
 from results.outcome import ArmEstimate, Comparison, Design, Results
 from results.pictures import curves, timelines
+from results.record import AT
 from results.recovery import recoveries
 from results.steadiness import unsteady
 
@@ -32,8 +34,14 @@ def build(run_dir: Path) -> Results:
 
     Raises RecordError when there is no readable record and ClaimProblem when a claim cannot be judged as written.
     """
-    loaded = _usable(load(run_dir))
-    check_claims(loaded.scenario)
+    whole = _usable(load(run_dir))
+    check_claims(whole.scenario)
+    first, *further = (_results(view, whole) for view in views(whole))
+    return replace(first, further=tuple(_with_over_base(further, whole)))
+
+
+def _results(loaded: Loaded, whole: Loaded) -> Results:
+    """Compute the results with one gateway; what was run, and how long, is said of the whole record."""
     found = searches(loaded)
     blocks = block_table(loaded, found)
     evidence = _evidence(loaded, blocks)
@@ -42,8 +50,8 @@ def build(run_dir: Path) -> Results:
         plan=loaded.plan,
         scenario=loaded.scenario,
         environment=loaded.environment,
-        duration_s=_duration_s(loaded),
-        design=_design(loaded),
+        duration_s=_duration_s(whole),
+        design=_design(whole),
         doubts=merged(evidence.doubts),
         estimates=tuple(_estimates(blocks)),
         comparisons=compared,
@@ -108,6 +116,29 @@ def _comparisons(blocks: BlockTable) -> Iterator[Comparison]:
             if measured is not None:
                 gated = metric.gated and key.component in ("", "total")
                 yield Comparison(key, arm, REFERENCE, measured, gated)
+
+
+def _with_over_base(further: list[Results], whole: Loaded) -> Iterator[Results]:
+    """Yield the results of the further gateways with their arms set against those of the gateway they vary.
+
+    That is the same product with its own pool profile where the run has it, and the first gateway otherwise.
+    """
+    blocks = block_table(whole, searches(whole)) if further else BlockTable({})
+    tags = [one.plan.gateway for one in further]
+    for one in further:
+        product = one.plan.gateway.partition(":")[0]
+        base = product if product in tags and product != one.plan.gateway else ""
+        yield replace(one, over_base=tuple(_over_base(blocks, one.plan.gateway, base)))
+
+
+def _over_base(blocks: BlockTable, gateway: str, base: str) -> Iterator[Comparison]:
+    for key in blocks.values:
+        for arm in blocks.arms(key) if METRICS[key.metric].compared else ():
+            mode, _, name = arm.partition(AT)
+            other = f"{mode}{AT}{base}" if base else mode
+            measured = blocks.ratio(key, arm, other) if name == gateway else None
+            if measured is not None:
+                yield Comparison(key, arm, other, measured, gated=False)
 
 
 def _design(loaded: Loaded) -> Design:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from results.figures import number, percent, plural
 from results.files import BadInput, Data, load_results
+from results.gate_further import FURTHER, with_further
 from results.gate_rule import MARGIN, TOLERANCE, Answer, LogRatio, Slowdown, answers, slowdown
 
 FINE, CHANGED, INCONCLUSIVE, INVALID = 0, 3, 4, 5
@@ -97,6 +98,9 @@ def check(
     before = None if baseline is None else _data(baseline)
     if before is not None:
         _refuse_incomparable(now, before)
+        now, before = with_further(now, before)
+    else:
+        now, _ = with_further(now, now)
     invalid = tuple(_invalid(now))
     ratios = () if before is None else tuple(_ratio_checks(now, before, tolerance, margin))
     changes = () if before is None else tuple(_changes(now, before))
@@ -110,6 +114,7 @@ def compare(first: Source, second: Source) -> RunComparison:
     one, other = _data(first), _data(second)
     if one["run"]["scenario"] != other["run"]["scenario"]:
         raise BadInput(f"the runs are of different scenarios: {one['run']['scenario']} and {other['run']['scenario']}")
+    one, other = with_further(one, other)
     left, right = _by_key(one), _by_key(other)
     rows = tuple(_row(key, left.get(key), right.get(key)) for key in {**left, **right})
     return RunComparison(rows, tuple(_changes(other, one)))
@@ -130,10 +135,11 @@ def _refuse_incomparable(now: Data, before: Data) -> None:
 
 
 def _invalid(now: Data) -> Iterator[str]:
-    """Name what is invalid: the run as a whole, or claims that gate."""
-    if not now["validity"]["valid"]:
-        fatal = [doubt["name"] for doubt in now["validity"]["doubts"] if doubt["fatal"]]
-        yield f"the run ({', '.join(fatal)})"
+    """Name what is invalid: the run as a whole, with a further gateway, or claims that gate."""
+    for where, validity in {"the run": now["validity"], **now.get(FURTHER, {})}.items():
+        if not validity["valid"]:
+            fatal = [doubt["name"] for doubt in validity["doubts"] if doubt["fatal"]]
+            yield f"{where} ({', '.join(fatal)})"
     yield from (claim["id"] for claim in now["claims"] if claim["verdict"] == "invalid" and claim["gates"])
 
 

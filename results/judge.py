@@ -17,6 +17,7 @@ from results.figures import number
 from results.host import fingerprint, in_round_trips
 from results.loaded import Loaded
 from scenarios.model import Claim, Scenario
+from scenarios.modes import passes_gateway
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ def _kind(claim: Claim) -> Kind:
     if claim.kind not in KINDS:
         raise ClaimProblem(claim.id, f"unknown kind {claim.kind!r}: one of {', '.join(KINDS)}")
     return KINDS[claim.kind]
+
+
+def needs_gateway(claim: Claim) -> bool:
+    """Say whether a testable claim reads a mode in which something passes the gateway; yes if its kind cannot tell."""
+    arms = read(claim, _kind(claim)).arms()
+    return arms is None or any(passes_gateway(arm.removesuffix("-null")) for arm in arms)
 
 
 def claim_doubts(loaded: Loaded, evidence: Evidence) -> tuple[Doubt, ...]:

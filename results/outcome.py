@@ -59,7 +59,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a run says."""
+    """Everything that a run says; of a run with several gateways, about the first one, the others in `further`."""
 
     plan: Plan
     scenario: Scenario
@@ -81,8 +81,20 @@ class Results:
     objective: Objective | None
     searches: tuple[CapacitySearch, ...]
     load_curves: tuple[LoadCurve, ...]
+    further: tuple[Results, ...] = ()
+    over_base: tuple[Comparison, ...] = ()  # of a further gateway: its arms over another gateway's, block by block
+
+    @property
+    def every(self) -> tuple[Results, ...]:
+        """The results with each gateway, the first one first."""
+        return (self, *self.further)
 
     @property
     def valid(self) -> bool:
         """Say whether no fatal doubt stands against the run as a whole."""
         return not any(doubt.invalidates_run for doubt in self.doubts)
+
+    @property
+    def all_valid(self) -> bool:
+        """Say whether the run is valid with every gateway."""
+        return all(one.valid for one in self.every)

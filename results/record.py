@@ -21,6 +21,8 @@ from typing import Any, Literal
 
 RECORD_VERSION = 1
 MIX = "mix"
+AT = "@"
+"""Between the mode and the gateway in the name of an arm of a further gateway: gateway@nginx."""
 CAPACITY_WINDOW = "capacity-"
 
 SAMPLE_COLUMNS: dict[str, str] = {
@@ -57,17 +59,34 @@ class PlannedTrial:
 
     index: int
     block: int
-    arm: str  # direct | direct-null | gateway | hybrid; for a fault trial, the mode's name
+    arm: str  # direct | direct-null | gateway | hybrid | gateway@nginx ...; for a fault trial, without the null control
     mode: str
     fault: str = ""
     search: str = ""  # capacity of what is searched for: MIX or the name of a flow; a trial has no fault then
+    gateway: str = ""  # a further gateway of the run, by its name in the plan; empty: the first one
+
+    @property
+    def plain_arm(self) -> str:
+        """The arm without the gateway in its name."""
+        return self.arm.removesuffix(AT + self.gateway) if self.gateway else self.arm
 
     @property
     def folder(self) -> str:
         """The name of the trial's folder."""
         fault = "-" + self.fault.replace(":", "-") if self.fault else ""
         search = f"-capacity-{self.search}" if self.search else ""
-        return f"{self.index:04d}-b{self.block:02d}-{self.arm}{fault}{search}"
+        return f"{self.index:04d}-b{self.block:02d}-{self.arm.replace(':', '-')}{fault}{search}"
+
+
+@dataclass(frozen=True)
+class PlannedGateway:
+    """One gateway of the run. `name` is NAME or NAME:POOL, as it was asked for; `config`: mode -> configuration."""
+
+    name: str
+    version: str
+    pool: str  # the pool profile's name
+    pool_says: str  # and what it means
+    config: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -78,8 +97,8 @@ class Plan:
     scenario: dict[str, Any]
     profile: str
     seed: int
-    gateway: str
-    gateway_config: dict[str, str]  # mode -> the exact configuration of the gateway
+    gateway: str  # the first one
+    gateway_config: dict[str, str]  # mode -> the exact configuration of the first gateway
     work: str
     policy: str
     clock_scale: float  # by which the policies' pauses and breaker times were divided
@@ -92,6 +111,13 @@ class Plan:
     settings: dict[str, Any]  # window lengths, connections, timeout, cores
     trials: list[PlannedTrial]
     record_version: int = RECORD_VERSION
+    gateways: list[PlannedGateway] = field(default_factory=list)  # all of them, the first one first
+
+    @property
+    def every_gateway(self) -> list[PlannedGateway]:
+        """The gateways; a record from before there were several knows one, which kept its connections."""
+        version = str(self.settings.get("gateway_version", "unknown"))
+        return self.gateways or [PlannedGateway(self.gateway, version, "kept", "", self.gateway_config)]
 
 
 @dataclass(frozen=True)
@@ -257,7 +283,8 @@ def _plan_from(value: dict[str, Any]) -> Plan:
         )
     try:
         trials = [PlannedTrial(**trial) for trial in value["trials"]]
-        return Plan(**{**value, "trials": trials})
+        gateways = [PlannedGateway(**gateway) for gateway in value.get("gateways", [])]
+        return Plan(**{**value, "trials": trials, "gateways": gateways})
     except (KeyError, TypeError) as broken:
         raise RecordError(f"plan.json is not a plan: {broken}") from broken
 

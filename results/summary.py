@@ -51,16 +51,27 @@ def verdict_counts(results: Results) -> dict[Word, int]:
 
 def sentences(results: Results) -> list[str]:
     """Return what a reader should know first."""
-    return [*_outcome(results), *_costs(results), *_floor(results), *_failures(results), *_entrance(results)]
+    return [*_outcomes(results), *_costs(results), *_floor(results), *_failures(results), *_entrance(results)]
 
 
-def _outcome(results: Results) -> Iterator[str]:
+def _outcomes(results: Results) -> Iterator[str]:
+    for one in results.every:
+        yield from _outcome(one, f"With {one.plan.gateway}, of" if results.further else "Of")
+    yield from _first_look(results)
+    if results.further:
+        yield f"What follows is with {results.plan.gateway}; the other gateways stand beside it, figure by figure."
+
+
+def _outcome(results: Results, head: str) -> Iterator[str]:
     counts = [f"{count} {word}" for word, count in verdict_counts(results).items()]
     claims, blocks = plural(len(results.verdicts), "claim"), plural(results.design.blocks, "block")
-    yield f"Of {claims}, {spoken(counts)}; the figures rest on {blocks} of every arm."
+    yield f"{head} {claims}, {spoken(counts)}; the figures rest on {blocks} of every arm."
     if not results.valid:
         fatal = spoken([doubt.name for doubt in results.doubts if doubt.invalidates_run])
         yield f"The measurement as a whole is invalid ({fatal}): nothing below says anything about the system."
+
+
+def _first_look(results: Results) -> Iterator[str]:
     if results.plan.profile == "quick":
         yield "This is a quick run: good for a first look, too short to decide anything that hangs on a few per cent."
 

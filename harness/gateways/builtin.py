@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from harness.forkserver import ForkServer, Spawn
 from harness.gateways.gateway import Gateway, GatewayPlan
+from harness.gateways.pools import ACCESS_LOG, Pool
+
+_MOST_IDLE = 128
 
 
 class Builtin:
@@ -16,6 +21,10 @@ class Builtin:
 
     def missing(self) -> str | None:
         """It is always there."""
+        return None
+
+    def cannot(self, pool: Pool) -> str | None:  # noqa: ARG002
+        """It has every pool profile."""
         return None
 
     def version(self) -> str:
@@ -32,13 +41,14 @@ class Builtin:
                     "targets": [f"{plan.host}:{port}"],
                     "connect_timeout_s": 1,
                     "response_timeout_s": 10,
-                    "max_idle_per_target": 128,
+                    "max_idle_per_target": plan.pool.most_idle or _MOST_IDLE,
                     "idle_timeout_s": 90,
                 }
                 for service, port in plan.service_ports.items()
                 if service in routed
             },
             "routes": [{"prefix": route.prefix, "upstream": route.service} for route in plan.routes],
+            **_access_log(plan.pool),
         }
         import yaml  # noqa: PLC0415 - not for --help
 
@@ -51,12 +61,19 @@ class Builtin:
         return server.spawn(Spawn("harness.gateways.builtin:run_gateway", (str(path),), str(log), cores))
 
 
+def _access_log(pool: Pool) -> dict[str, Any]:
+    """Return the part of the configuration that logs each request, where the pool profile has that."""
+    return {"access_log": {"file": ACCESS_LOG}} if pool.access_log else {}
+
+
 def run_gateway(path: str) -> None:
-    """Serve the configuration; runs in the forked process."""
+    """Serve the configuration, working in its folder; runs in the forked process."""
     from gateway_proxy import config  # noqa: PLC0415 - preloaded there, not needed here
     from gateway_proxy.server import serve  # noqa: PLC0415
 
-    serve(config.load(Path(path)), path=path)
+    os.chdir(Path(path).parent)  # as the other gateways, so that a relative name in it means a file beside it
+    name = Path(path).name
+    serve(config.load(name), path=name)
 
 
 def _version(package: str) -> str:

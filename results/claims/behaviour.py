@@ -32,6 +32,10 @@ class BehaviourReads(Reads):
 
     checks: tuple[Check, ...] = Field(min_length=1)
 
+    def arms(self) -> tuple[str, ...]:
+        """Return the modes of all checks."""
+        return tuple(mode for check in self.checks for mode in check.modes)
+
 
 def judge(claim: Claim, reads: BehaviourReads, evidence: Evidence) -> Finding:  # noqa: ARG001
     """Confirm when every probe of every check came back as it must; one that did not refutes it."""

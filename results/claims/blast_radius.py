@@ -36,6 +36,10 @@ class BlastReads(Reads):
         """Return all targets named."""
         return tuple(target for expected in self.expect for target in expected.targets_)
 
+    def arms(self) -> tuple[str, ...]:
+        """Return the modes of all expectations."""
+        return tuple(expected.mode for expected in self.expect)
+
     def cases(self) -> list[tuple[Case, str]]:
         """Return every case with the class it is said to have."""
         return [

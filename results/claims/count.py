@@ -21,6 +21,10 @@ class CountReads(Reads):
     metric: Literal["hops"]
     expect: dict[ModeName, int] = Field(min_length=1)
 
+    def arms(self) -> tuple[str, ...]:
+        """Return the modes in which something is expected."""
+        return tuple(self.expect)
+
 
 def judge(claim: Claim, reads: CountReads, evidence: Evidence) -> Finding:
     """Confirm when all counted requests of each mode agree with the claim; one that does not refutes it."""

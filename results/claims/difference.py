@@ -22,6 +22,10 @@ class DifferenceReads(MetricReads):
     subtrahend: ArmName
     contradicts: str = ""
 
+    def arms(self) -> tuple[str, ...]:
+        """Return both arms."""
+        return (self.minuend, self.subtrahend)
+
 
 def judge(claim: Claim, reads: DifferenceReads, evidence: Evidence) -> Finding:
     """Hold the difference against the band, and the band against that of the contradicting claim."""

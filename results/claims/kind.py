@@ -52,6 +52,10 @@ class Reads(BaseModel):
         """Return the components that are named, to be checked against the scenario."""
         return ()
 
+    def arms(self) -> tuple[str, ...] | None:
+        """Return the arms and modes that are read; None when the kind does not say, so that it may be any."""
+        return None
+
 
 @dataclass(frozen=True)
 class Quantity:

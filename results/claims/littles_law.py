@@ -44,6 +44,10 @@ class LittlesLawReads(Reads):
 
     pairs: tuple[Pair, ...] = Field(min_length=2)
 
+    def arms(self) -> tuple[str, ...]:
+        """Return nothing: only declared figures are read."""
+        return ()
+
 
 def judge(claim: Claim, reads: LittlesLawReads, evidence: Evidence) -> Finding:  # noqa: ARG001
     """Confirm when one number of requests in flight fits all pairs."""

@@ -25,6 +25,10 @@ class NoSinglePointReads(Reads):
     origin: Literal["external", "internal", "all"] = "all"
     share: float = SYSTEM_WIDE_FROM
 
+    def arms(self) -> tuple[str, ...]:
+        """Return the one mode."""
+        return (self.mode,)
+
 
 def judge(claim: Claim, reads: NoSinglePointReads, evidence: Evidence) -> Finding:  # noqa: ARG001
     """Try each component in turn."""

@@ -23,6 +23,10 @@ class RatioReads(MetricReads):
     numerator: ArmName
     denominator: ArmName
 
+    def arms(self) -> tuple[str, ...]:
+        """Return both arms."""
+        return (self.numerator, self.denominator)
+
 
 def judge(claim: Claim, reads: RatioReads, evidence: Evidence) -> Finding:
     """Hold the ratio against the band."""

@@ -33,6 +33,10 @@ class SurvivesReads(Reads):
         """Return the one flow."""
         return (self.flow,)
 
+    def arms(self) -> tuple[str, ...]:
+        """Return the modes."""
+        return self.modes
+
     def cases(self) -> list[Case]:
         """Return the case of each mode."""
         return [Case(self.fault, self.target, mode) for mode in self.modes]

@@ -29,6 +29,10 @@ class UnaffectedReads(Reads):
         """Return the one target."""
         return (self.target,)
 
+    def arms(self) -> tuple[str, ...]:
+        """Return the modes."""
+        return self.modes
+
     def cases(self) -> list[Case]:
         """Return the case of each mode."""
         return [Case(self.fault, self.target, mode) for mode in self.modes]

@@ -7,21 +7,24 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from results.across import across, statements
 from results.outcome import Results
-from results.reports import tables
+from results.reports import gatewaytables, tables
 from results.reports.charts import canvas
 from results.reports.charts.capacity import capacity_curves
 from results.reports.charts.cpu import cpu_bars
 from results.reports.charts.crash import crash_timeline, small_multiples
 from results.reports.charts.curves import percentile_curves
 from results.reports.charts.forest import forest
+from results.reports.charts.gateways import by_gateway
 from results.reports.environment import environment
-from results.reports.page import reproduce, sections
+from results.reports.page import reproduce, sections, with_gateway
 from results.summary import sentences, verdict_counts
 
 STYLE = Path(__file__).parent / "templates" / "report.css"
 
 CHARTS: dict[str, Callable[[Results], str]] = {
+    "gateways": by_gateway,
     "forest": forest,
     "curves": percentile_curves,
     "capacity": capacity_curves,
@@ -54,8 +57,13 @@ def render(results: Results) -> str:
     return env.get_template("report.html.j2").render(
         results=results,
         css=Markup(STYLE.read_text(encoding="utf-8")),  # noqa: S704 - our own style sheet
-        verdicts=tables.verdicts(results),
-        counts=verdict_counts(results),
+        verdicts=gatewaytables.verdicts(results) if results.further else tables.verdicts(results),
+        counts=[(one.plan.gateway, verdict_counts(one)) for one in results.every],
+        statements=statements(across(results)),
+        ratios=gatewaytables.ratios(results) if results.further else None,
+        reasons=gatewaytables.reasons(results) if results.further else None,
+        further=[(one.plan.gateway, with_gateway(one)) for one in results.further],
+        gateways=gatewaytables.titles(results),
         sentences=sentences(results),
         sections=sections(results),
         charts=_charts(results),
@@ -69,8 +77,13 @@ def _charts(results: Results) -> dict[str, Markup]:
 
 
 def _cell(text: str) -> Markup:
-    """Give a word of judgement its mark and its class; other text is escaped as it is."""
+    """Give a word of judgement its mark and its class, also above a figure; other text is escaped as it is."""
+    word, _, figure = text.partition("\n")
+    if figure and word in MARKS:
+        return _cell(word) + Markup("<br>") + escape(figure)
     mark = MARKS.get(text)
+    if text == gatewaytables.SAME:
+        return Markup('<span class="same">{}</span>').format(text)
     if mark is None:
         return escape(text)
     kind = text.replace(" ", "-")

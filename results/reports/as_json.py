@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 
+from results.across import ClaimAcross, across
 from results.blast import BlastRadius
 from results.capacity import CapacitySearch, RatePoint
 from results.consistency import PER_OFFERED, Amplification, Consistency, nested_worst
@@ -42,12 +43,24 @@ def _validator() -> Any:
 
 def as_data(results: Results) -> dict[str, Any]:
     """Return the results as plain JSON values; what is not a finite number becomes null."""
-    flows_back = {recovery.case: recovery for recovery in results.recoveries}
     data = {
         "schema_version": SCHEMA_VERSION,
         "run": _run(results),
         "environment": dict(results.environment),
         "design": _design(results),
+        **_with_one_gateway(results),
+        "gate_power": [_power(power) for power in results.powers],
+        "gateways": list(_gateways(results)),
+        "across_gateways": [_across(claim) for claim in across(results)],
+    }
+    plain: dict[str, Any] = _plain(data)
+    return plain
+
+
+def _with_one_gateway(results: Results) -> dict[str, Any]:
+    """Return everything that is measured with one gateway; at the top level that is the first one."""
+    flows_back = {recovery.case: recovery for recovery in results.recoveries}
+    return {
         "validity": {"valid": results.valid, "doubts": [_doubt(doubt) for doubt in results.doubts]},
         "estimates": [_estimate(one) for one in results.estimates],
         "comparisons": [_comparison(one) for one in results.comparisons],
@@ -58,10 +71,25 @@ def as_data(results: Results) -> dict[str, Any]:
         "consistency": [_consistency(one) for one in results.consistency],
         "retry_amplification": list(_amplifications(results.amplifications)),
         "capacity": _capacity(results),
-        "gate_power": [_power(power) for power in results.powers],
     }
-    plain: dict[str, Any] = _plain(data)
-    return plain
+
+
+def _gateways(results: Results) -> Iterator[dict[str, Any]]:
+    """Yield one entry for each gateway, the first one included."""
+    for gateway, one in zip(results.plan.every_gateway, results.every, strict=True):
+        yield {
+            "name": gateway.name,
+            "version": gateway.version,
+            "pool": gateway.pool,
+            "pool_says": gateway.pool_says,
+            "config": gateway.config,
+            **_with_one_gateway(one),
+            "over_other": [_comparison(comparison) for comparison in one.over_base],
+        }
+
+
+def _across(claim: ClaimAcross) -> dict[str, Any]:
+    return {"id": claim.claim, "about": claim.about, "verdicts": dict(claim.verdicts)}
 
 
 def _plain(value: Any) -> Any:

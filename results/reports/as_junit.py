@@ -1,4 +1,4 @@
-"""junit.xml: one test case a claim, so that a CI page shows the verdicts.
+"""junit.xml: one test case a claim (and gateway, where there are several), so that a CI page shows the verdicts.
 
 Confirmed passes, refuted is a failure, inconclusive and not testable are skipped, invalid is an error. Whether the job
 fails is not decided here but by the regression gate, which looks at changes.
@@ -6,6 +6,8 @@ fails is not decided here but by the regression gate, which looks at changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 from results.outcome import Results
@@ -22,7 +24,7 @@ _TAGS: dict[Word, str] = {
 
 def render(results: Results) -> str:
     """Return the JUnit document."""
-    rows = verdict_rows(results)
+    rows = list(_rows(results))
     tags = [_TAGS.get(row.verdict, "") for row in rows]
     suite = ET.Element(
         "testsuite",
@@ -38,6 +40,13 @@ def render(results: Results) -> str:
         _add(suite, row, tag, results.scenario.name)
     ET.indent(suite)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"
+
+
+def _rows(results: Results) -> Iterator[VerdictRow]:
+    """Yield every verdict; of several gateways each names its own."""
+    for one in results.every:
+        name = f" ({one.plan.gateway})" if results.further else ""
+        yield from (replace(row, claim=row.claim + name) for row in verdict_rows(one))
 
 
 def _add(suite: ET.Element, row: VerdictRow, tag: str, scenario: str) -> None:

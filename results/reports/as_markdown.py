@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from results.across import across, statements
 from results.outcome import Results
-from results.reports import tables
+from results.reports import gatewaytables, tables
 from results.reports.environment import environment
-from results.reports.page import reproduce, sections
+from results.reports.page import reproduce, sections, with_gateway
 from results.summary import sentences
+from results.verdict import WORDS
 
 
 def render(results: Results) -> str:
@@ -15,7 +17,11 @@ def render(results: Results) -> str:
     env.filters["cell"] = _cell
     return env.get_template("report.md.j2").render(
         results=results,
-        verdicts=tables.verdicts(results),
+        verdicts=gatewaytables.verdicts(results) if results.further else tables.verdicts(results),
+        statements=statements(across(results)),
+        by_gateway=[gatewaytables.ratios(results), gatewaytables.reasons(results)] if results.further else [],
+        further=[(one.plan.gateway, with_gateway(one)) for one in results.further],
+        gateways=gatewaytables.titles(results),
         sentences=sentences(results),
         sections=sections(results),
         reproduce=reproduce(results),
@@ -23,5 +29,7 @@ def render(results: Results) -> str:
 
 
 def _cell(text: str) -> str:
-    """Keep a cell on one line and its bars out of the table's syntax."""
+    """Keep a cell on one line and its bars out of the table's syntax; a verdict and what was measured stand apart."""
+    word, _, measured = text.partition("\n")
+    text = f"{word}, {measured}" if word in WORDS and measured else text
     return text.replace("|", "\\|").replace("\n", " ")

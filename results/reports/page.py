@@ -51,11 +51,18 @@ def sections(results: Results) -> list[Section]:
     ]
 
 
+def with_gateway(results: Results) -> list[Table]:
+    """Return the tables of one further gateway: what the sections hold of figures, without charts."""
+    shown = {"validity", "ratios", "latency", "cpu", "failure", "consistency"}
+    return [table for one in sections(results) if one.id in shown for table in (*one.tables, *one.long)]
+
+
 def reproduce(results: Results) -> str:
     """Return the command that runs the same plan again."""
     plan = results.plan
+    gateways = " ".join(f"--gateway {gateway.name}" for gateway in plan.every_gateway)
     return (
-        f"archbench run {results.scenario.name} --profile {plan.profile} --gateway {plan.gateway} --work {plan.work}"
+        f"archbench run {results.scenario.name} --profile {plan.profile} {gateways} --work {plan.work}"
         f" --policy {plan.policy} --engine {plan.engine} --seed {plan.seed}{_objective(results)}"
     )
 

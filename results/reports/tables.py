@@ -15,7 +15,7 @@ from results.gate_rule import MARGIN, TOLERANCE
 from results.host import generator_floor
 from results.impact import Case
 from results.outcome import Results
-from results.record import MIX
+from results.record import MIX, PlannedGateway
 from results.summary import verdict_rows
 
 ARMS = ("direct", "direct-null", "gateway", "hybrid")
@@ -31,7 +31,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def _table(title: str, note: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def table_of(title: str, note: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table of any rows."""
     return Table(title, note, tuple(head), tuple(tuple(row) for row in rows))
 
 
@@ -39,7 +40,7 @@ def verdicts(results: Results) -> Table:
     """Return the claims with their verdicts."""
     rows = [(r.claim, r.says, r.verdict, r.measured, r.band, r.why) for r in verdict_rows(results)]
     note = "Measured figures stand with their 95 % interval."
-    return _table("Verdicts", note, ("Claim", "The document says", "Verdict", "Measured", "Band", "Why"), rows)
+    return table_of("Verdicts", note, ("Claim", "The document says", "Verdict", "Measured", "Band", "Why"), rows)
 
 
 def doubts(results: Results) -> Table:
@@ -49,7 +50,7 @@ def doubts(results: Results) -> Table:
         for d in results.doubts
     ]
     note = "A fatal doubt makes the verdicts that it is about invalid; the others are to be kept in mind."
-    return _table("Doubts", note, ("Doubt", "Weight", "Value", "Limit", "About", "What to do"), rows)
+    return table_of("Doubts", note, ("Doubt", "Weight", "Value", "Limit", "About", "What to do"), rows)
 
 
 def latency(results: Results) -> Table:
@@ -68,7 +69,7 @@ def latency(results: Results) -> Table:
         " as their caller sees them. A p95 needs 200 and a p99 1000 requests a block; below that it is not printed."
         f" {generator_floor(results.environment)}"
     )
-    return _table("Latency", note, ("What", "Figure", *ARMS), rows)
+    return table_of("Latency", note, ("What", "Figure", *ARMS), rows)
 
 
 def _cell(measured: Measured | None) -> str:
@@ -93,7 +94,7 @@ def other_figures(results: Results) -> Table:
     keys = [key for key in dict.fromkeys(one.key for one in results.estimates) if key.metric in names]
     rows = [
         (
-            _label(key),
+            label_of(key),
             next(m.unit for (k, _), m in measured.items() if k == key),
             *(_cell(measured.get((key, arm))) for arm in ARMS),
         )
@@ -104,7 +105,7 @@ def other_figures(results: Results) -> Table:
         f"{_objective(results)}; saturation throughput is closed loop, external flows alone, and holds to no objective."
         " CPU is scheduler time per answered request at the open-loop rate, the generator left out."
     )
-    return _table("Throughput and CPU", note, ("What", "Unit", *ARMS), rows)
+    return table_of("Throughput and CPU", note, ("What", "Unit", *ARMS), rows)
 
 
 def _objective(results: Results) -> str:
@@ -127,7 +128,7 @@ def capacity(results: Results) -> Table:
     ]
     note = f"Requests offered a second. The objective: {results.objective}. What did not close does not count."
     head = ("What", "Arm", "Block", "Carried", "Not carried", "Closed", "Windows")
-    return _table("Capacity searches", note, head, rows)
+    return table_of("Capacity searches", note, head, rows)
 
 
 def load_points(results: Results) -> Table:
@@ -150,10 +151,11 @@ def load_points(results: Results) -> Table:
         " over mean latency is greatest; none is marked where it may lie beyond the rates that were offered."
     )
     head = ("What", "Arm", "Offered /s", "Achieved /s", "Mean ms", "p50 ms", "p99 ms", "Failed", "Requests", "")
-    return _table("Throughput against latency", note, head, rows)
+    return table_of("Throughput against latency", note, head, rows)
 
 
-def _label(key: Key) -> str:
+def label_of(key: Key) -> str:
+    """Return what a key is about, in words."""
     about = " ".join(name for name in (key.flow, key.component) if name)
     return f"{key.metric.replace('_', ' ').replace('cpu', 'CPU')} {about}".strip()
 
@@ -162,7 +164,7 @@ def comparisons(results: Results) -> Table:
     """Return the ratios of every arm over direct, block by block."""
     rows = [
         (
-            _label(one.key),
+            label_of(one.key),
             f"{one.numerator} / {one.denominator}",
             number(one.measured.point),
             interval(one.measured.at95.low, one.measured.at95.high),
@@ -173,7 +175,7 @@ def comparisons(results: Results) -> Table:
         for one in results.comparisons
     ]
     note = "exp of the mean of ln(a / b) over blocks; the sign-flip test's p stands beside as a cross-check."
-    return _table("Ratios", note, ("What", "Arms", "Ratio", "95 %", "90 %", "Sign-flip p", "Blocks"), rows)
+    return table_of("Ratios", note, ("What", "Arms", "Ratio", "95 %", "90 %", "Sign-flip p", "Blocks"), rows)
 
 
 def _where(case: Case) -> tuple[str, str]:
@@ -200,7 +202,7 @@ def blast(results: Results) -> Table:
         " gateway lose everything with it in hybrid mode as well; only internally started work tells the modes apart."
     )
     head = ("Fault", "Mode", "Flows", "Inherent", "Measured", "Excess", "Degraded", "Class")
-    return _table("Blast radius", note, head, rows)
+    return table_of("Blast radius", note, head, rows)
 
 
 def _span(low: float, high: float) -> str:
@@ -242,7 +244,7 @@ def impact(results: Results) -> Table:
         "Back after",
         "State",
     )
-    return _table("Failure impact", note, head, rows)
+    return table_of("Failure impact", note, head, rows)
 
 
 def _seconds(value: float | None) -> str:
@@ -279,7 +281,7 @@ def recovery(results: Results) -> Table:
         "Watched",
         "Effects unmet",
     )
-    return _table("Recovery", note, head, rows)
+    return table_of("Recovery", note, head, rows)
 
 
 def consistency(results: Results) -> Table:
@@ -303,7 +305,7 @@ def consistency(results: Results) -> Table:
     ]
     note = f"Per {PER_OFFERED} offered requests, counted from the injection on; read from the stores themselves."
     head = ("Fault", "Mode", "Orphans", "Lost updates", "Duplicates", "Phantom success", "Phantom failure", "Offered")
-    return _table("Consistency", note, head, rows)
+    return table_of("Consistency", note, head, rows)
 
 
 def amplification(results: Results) -> Table:
@@ -316,7 +318,7 @@ def amplification(results: Results) -> Table:
     calls = sum(one.calls for one in results.amplifications)
     policy = results.plan.policy
     note = f"Attempts over logical calls, where above 1. {calls} logical calls were looked at; policy: {policy}."
-    return _table("Retry amplification", note, ("Fault", "Mode", "Window", "Edge", "Amplification", "Calls"), rows)
+    return table_of("Retry amplification", note, ("Fault", "Mode", "Window", "Edge", "Amplification", "Calls"), rows)
 
 
 def gate(results: Results) -> Table:
@@ -338,7 +340,7 @@ def gate(results: Results) -> Table:
         " changed, and the least slowdown that fails four gates in five."
     )
     head = ("Metric", "Block sd", "Blocks", "False fail", "Pass", "Slowdown caught")
-    return _table("What the regression gate can see", note, head, rows)
+    return table_of("What the regression gate can see", note, head, rows)
 
 
 def readings(results: Results) -> Table:
@@ -348,7 +350,7 @@ def readings(results: Results) -> Table:
         for claim in results.scenario.claims
     ]
     note = "The claims were frozen before the run; each word without a number was made measurable only by our reading."
-    return _table("Our reading of the claims", note, ("Claim", "Kind", "Source", "Our reading", "Gates CI"), rows)
+    return table_of("Our reading of the claims", note, ("Claim", "Kind", "Source", "Our reading", "Gates CI"), rows)
 
 
 def _gates(gates: bool) -> str:
@@ -362,7 +364,7 @@ def environment(results: Results) -> Table:
         "run": plan.run_id,
         "started at": plan.started_at,
         "profile": plan.profile,
-        "gateway": plan.gateway,
+        **{_gateway_label(results, one.name): gateway_says(one) for one in plan.every_gateway},
         "work": plan.work,
         "policy": f"{plan.policy} (clocks divided by {number(plan.clock_scale)})",
         "engine": plan.engine,
@@ -371,7 +373,17 @@ def environment(results: Results) -> Table:
     }
     facts = {name: value for name, value in results.environment.items() if name != "doubts"}
     rows = [*run.items(), *_flat(facts), *_flat({"settings": plan.settings})]
-    return _table("Environment", "Absolute figures belong to this host.", ("What", "Value"), rows)
+    return table_of("Environment", "Absolute figures belong to this host.", ("What", "Value"), rows)
+
+
+def _gateway_label(results: Results, name: str) -> str:
+    return f"gateway {name}" if results.further else "gateway"
+
+
+def gateway_says(gateway: PlannedGateway) -> str:
+    """Return name, version and pool profile."""
+    pool = f"{gateway.pool} ({gateway.pool_says})" if gateway.pool_says else gateway.pool
+    return f"{gateway.name}: {gateway.version}; pool profile {pool}"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -390,7 +402,7 @@ def left_out(results: Results) -> Table:
     note = f"{results.design.usable_trials} of {results.design.planned_trials} planned trials count."
     missing = results.design.planned_trials - len(results.design.order)
     note += f" {missing} were not run." if missing else ""
-    return _table("Trials left out", note, ("Trial", "Why"), results.design.left_out.items())
+    return table_of("Trials left out", note, ("Trial", "Why"), results.design.left_out.items())
 
 
 def arms(results: Results) -> str:

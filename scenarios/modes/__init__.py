@@ -15,3 +15,9 @@ MODES: dict[str, ModePath] = {
     "gateway": gateway.path,
     "hybrid": hybrid.path,
 }
+
+
+def passes_gateway(mode: str) -> bool:
+    """Say whether in this mode a hop of any origin passes the gateway."""
+    path = MODES[mode]
+    return "gateway" in path("external") or "gateway" in path("internal")

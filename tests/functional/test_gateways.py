@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from gateway_proxy.config import GatewayConfig
 from harness.control import RESERVED, ControlPlane
 from harness.cpu import LINUX, process_cpu_ns, usable_cores
 from harness.forkserver import ForkServer
 from harness.gateways import GATEWAYS, GatewayPlan, Route
 from harness.gateways.gateway import routes_for
+from harness.gateways.pools import GO_DEFAULT, KEPT
 from harness.platform import Platform, PlatformSpec
 from harness.ports import free_ports
 from scenarios.load import load_scenario
@@ -103,10 +105,10 @@ def upstream():
 class Front:
     """One gateway in front of upstreams of the test's own; started as a platform starts it."""
 
-    def __init__(self, name, routes, service_ports, folder, server, cores=()):
+    def __init__(self, name, routes, service_ports, folder, server, cores=(), pool=KEPT):
         self.gateway, self.folder, self.server, self.cores = GATEWAYS[name], folder, server, list(cores)
         self.port = free_ports(1, random.Random())[0]
-        self.config = self.gateway.render(GatewayPlan(self.port, tuple(routes), service_ports))
+        self.config = self.gateway.render(GatewayPlan(self.port, tuple(routes), service_ports, pool=pool))
         self.folder.mkdir(exist_ok=True)
         self.start()
 
@@ -145,8 +147,8 @@ class Front:
         self.kill()
 
 
-def _front(name, upstream, folder, server, cores=()):
-    return Front(name, [Route("/a", "a")], {"a": upstream.port}, folder / name, server, cores)
+def _front(name, upstream, folder, server, cores=(), pool=KEPT):
+    return Front(name, [Route("/a", "a")], {"a": upstream.port}, folder / name, server, cores, pool)
 
 
 def _platform(gateway, mode, template, folder, server):
@@ -298,8 +300,8 @@ def _framed(framing, body):
     return b"Transfer-Encoding: chunked\r\n\r\n", [b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""]]
 
 
-def test_connections_to_a_service_are_kept_for_other_clients_all_of_them(gateway, upstream, tmp_path, server):
-    together = threading.Barrier(16)
+def _answering_all_at_once(upstream, clients):
+    together = threading.Barrier(clients)
 
     def at_once(wire):
         with contextlib.suppress(EOFError, ConnectionError):
@@ -309,10 +311,33 @@ def test_connections_to_a_service_are_kept_for_other_clients_all_of_them(gateway
                 wire.send(OK)
 
     upstream.play(at_once)
+
+
+def test_connections_to_a_service_are_kept_for_other_clients_all_of_them(gateway, upstream, tmp_path, server):
+    _answering_all_at_once(upstream, 16)
     with _front(gateway, upstream, tmp_path, server) as front, ThreadPoolExecutor(16) as clients:
         for _ in range(4):
             assert set(clients.map(front.status, ["/a"] * 16)) == {200}
         assert 16 <= len(upstream.wires) < 32
+
+
+@pytest.mark.parametrize("name", [name for name in GATEWAYS if not GATEWAYS[name].cannot(GO_DEFAULT)])
+def test_with_gos_defaults_two_connections_are_kept_and_each_request_is_logged(name, upstream, tmp_path, server):
+    if name == "builtin" and "access_log" not in GatewayConfig.model_fields:
+        pytest.skip("our own gateway has no access log yet")
+    _answering_all_at_once(upstream, 16)
+    with (
+        _front(_installed(name), upstream, tmp_path, server, pool=GO_DEFAULT) as front,
+        ThreadPoolExecutor(16) as clients,
+    ):
+        for _ in range(4):
+            assert set(clients.map(front.status, ["/a"] * 16)) == {200}
+            wait_until(lambda: sum(not wire.sock._closed for wire in upstream.wires) == 2)
+        assert len(upstream.wires) == 16 + 3 * 14
+        own = {path.name: path for path in front.folder.rglob("*.log")}
+        log = own["gateway.log" if name == "haproxy" else "access.log"]
+        wait_until(lambda: len([line for line in log.read_text().splitlines() if "/a" in line]) == 64)
+    assert set(own) <= {"gateway.log", "access.log"}
 
 
 def test_a_service_that_says_nothing_is_a_gateway_error_in_the_end(upstream, tmp_path, server):

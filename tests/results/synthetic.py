@@ -18,6 +18,7 @@ from results.record import (
     SAMPLE_COLUMNS,
     Event,
     Plan,
+    PlannedGateway,
     PlannedTrial,
     Probe,
     RecordedDoubt,
@@ -31,6 +32,8 @@ ARMS = ("direct", "direct-null", "gateway", "hybrid")
 MODES = ("direct", "gateway", "hybrid")
 SERVICES = ("auth", "user", "course", "exercise", "notification")
 COMPONENTS = (*SERVICES, "gateway")
+POOL = ("kept", "many idle connections")
+PORTS = {"gateway": 8080, "hybrid": 8081}
 MS = 1_000_000
 S = 1_000_000_000
 
@@ -114,6 +117,7 @@ class World:
     searches: bool = True
     searched: tuple[str, ...] = ("mix",)
     unsettled: Callable[[PlannedTrial], bool] = lambda trial: False  # whose bracket stays open
+    further: dict[str, World] = field(default_factory=dict)  # further gateways, each with the world of its arms
     seed: int = 7
 
 
@@ -137,7 +141,8 @@ def write_record(run_dir: Path, world: World) -> Path:
     for trial in plan.trials:
         draw = np.random.default_rng([world.seed, trial.index])
         if world.keep(trial):
-            _write_trial(writer, world, trial, block_noise[trial.block], draw)
+            its_world = world.further.get(trial.gateway, world)
+            _write_trial(writer, its_world, trial, block_noise[trial.block], draw)
     return run_dir
 
 
@@ -151,7 +156,7 @@ def _plan(world: World) -> Plan:
         profile=world.profile,
         seed=world.seed,
         gateway="builtin",
-        gateway_config={"gateway": "listen: {port: 8080}\n", "hybrid": "listen: {port: 8081}\n"},
+        gateway_config=_config("builtin"),
         work="bare",
         policy="none",
         clock_scale=1.0,
@@ -163,19 +168,33 @@ def _plan(world: World) -> Plan:
         rate_reason="40 % of the slowest mode's saturation throughput",
         settings=world.settings,
         trials=[replace(trial, index=at) for at, trial in enumerate(_planned(world))],
+        gateways=[PlannedGateway(name, f"{name} 1.0", *POOL, _config(name)) for name in ("builtin", *world.further)],
     )
+
+
+def _config(gateway: str) -> dict[str, str]:
+    return {mode: f"# {gateway} in {mode} mode\nlisten: {{port: {port}}}\n" for mode, port in PORTS.items()}
 
 
 def _planned(world: World) -> Iterator[PlannedTrial]:
     for block in range(world.steady_blocks):
-        yield from (PlannedTrial(0, block, arm, "direct" if arm == "direct-null" else arm) for arm in ARMS)
-        if world.searches:
-            for arm in ARMS:
-                for what in world.searched:
-                    yield PlannedTrial(0, block, arm, "direct" if arm == "direct-null" else arm, search=what)
-        if world.faults and block < world.fault_blocks:
-            for mode in MODES:
-                yield from (PlannedTrial(0, block, mode, mode, f"crash:{target}") for target in COMPONENTS)
+        for gateway in ("", *world.further):
+            yield from _of_gateway(world, block, gateway)
+
+
+def _of_gateway(world: World, block: int, gateway: str) -> Iterator[PlannedTrial]:
+    """One block's trials of the first gateway, or of a further one: then without what passes none."""
+    arms = [arm for arm in ARMS if not gateway or not arm.startswith("direct")]
+    names = {arm: f"{arm}@{gateway}" if gateway else arm for arm in arms}
+    modes = {arm: "direct" if arm == "direct-null" else arm for arm in arms}
+    yield from (PlannedTrial(0, block, names[arm], modes[arm], gateway=gateway) for arm in arms)
+    for arm in arms if world.searches else ():
+        for what in world.searched:
+            yield PlannedTrial(0, block, names[arm], modes[arm], search=what, gateway=gateway)
+    for mode in MODES if world.faults and block < world.fault_blocks else ():
+        if mode in names:
+            for target in COMPONENTS:
+                yield PlannedTrial(0, block, names[mode], mode, f"crash:{target}", gateway=gateway)
 
 
 def _write_trial(writer: RecordWriter, world: World, trial: PlannedTrial, noise: float, rng: Any) -> None:
@@ -207,7 +226,7 @@ def _steady_trial(world: World, trial: PlannedTrial, noise: float, rng: Any) -> 
     speed = world.base_ms * factor(world.latency, world, trial) * np.exp(noise + rng.normal(0, world.noise))
     n, span = world.open_requests, int(world.open_requests / world.rate_per_s * S)
     open_at = 500 * MS
-    drifts = world.drift if (trial.arm, trial.block) == ("hybrid", world.steady_blocks - 1) else 1.0
+    drifts = world.drift if (trial.plain_arm, trial.block) == ("hybrid", world.steady_blocks - 1) else 1.0
     samples = _samples(world, "open", open_at, span, n, speed, rng, drifts)
     _spoil(samples, world, rng)
     full_at = open_at + span

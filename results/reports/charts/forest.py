@@ -46,32 +46,37 @@ def _flow_rows(results: Results) -> list[tuple[str, Key]]:
 
 def _draw_row(axes: Axes, y: float, comparisons: list[Comparison]) -> None:
     for one in comparisons:
-        at = y - 0.26 * (ORDER.index(one.numerator) - 1)
-        at95, colour = one.measured.at95, ARM_COLOURS[one.numerator]
-        if at95.low is not None and at95.high is not None:
-            axes.plot([at95.low, at95.high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
-        axes.plot([at95.point], [at], ARM_MARKERS[one.numerator], color=colour, markersize=5.5)
-        axes.annotate(
-            f"{number(at95.point)}",
-            (at95.high or at95.point, at),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-            color=MUTED,
-        )
+        draw_arm(axes, y - 0.26 * (ORDER.index(one.numerator) - 1), one)
+
+
+def draw_arm(axes: Axes, at: float, one: Comparison) -> None:
+    """Draw a ratio with its interval and its number at this height."""
+    at95, colour = one.measured.at95, ARM_COLOURS[one.numerator]
+    if at95.low is not None and at95.high is not None:
+        axes.plot([at95.low, at95.high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
+    axes.plot([at95.point], [at], ARM_MARKERS[one.numerator], color=colour, markersize=5.5)
+    axes.annotate(
+        f"{number(at95.point)}",
+        (at95.high or at95.point, at),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8.5,
+        color=MUTED,
+        annotation_clip=True,
+    )
 
 
 def _draw_bands(axes: Axes, y: float, key: Key, results: Results) -> None:
     for claim in results.scenario.claims:
-        span = _band(claim, key)
+        span = band_of(claim, key)
         if span is not None:
             arm, low, high = span
             at = y - 0.26 * (ORDER.index(arm) - 1)
             axes.fill_betweenx([at - 0.12, at + 0.12], low, high, color=BAND, linewidth=0, zorder=0)
 
 
-def _band(claim: Claim, key: Key) -> tuple[str, float, float] | None:
+def band_of(claim: Claim, key: Key) -> tuple[str, float, float] | None:
     """Return arm and ends of a ratio claim's band as a ratio over direct; an open end runs to the edge of the plot."""
     reads: dict[str, Any] = claim.reads
     if claim.kind != "ratio" or claim.band is None or _key(reads) != key:
@@ -92,7 +97,8 @@ def _closed(band: Band) -> tuple[float, float]:
     return band.low or 0.1, 10.0 if band.high is None else band.high
 
 
-def _dress(axes: Axes, labels: list[str]) -> None:
+def ratio_axis(axes: Axes) -> None:
+    """Give the axes a logarithmic scale of ratios, from a tenth to ten at most."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xlim(max(min(low, 0.5), 0.1), min(max(high * 1.1, 2.0), 10.0))
@@ -100,6 +106,10 @@ def _dress(axes: Axes, labels: list[str]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
+
+
+def _dress(axes: Axes, labels: list[str]) -> None:
+    ratio_axis(axes)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.grid(axis="x")
     axes.set_axisbelow(True)
