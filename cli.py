@@ -44,6 +44,10 @@ ScenarioArgument = Annotated[str, typer.Argument(help=f"{', '.join(SCENARIOS)}, 
 RunArgument = Annotated[Path, typer.Argument(help="The folder of a run, for example runs/latest.")]
 ModeOption = Annotated[str, typer.Option("--mode", **_one_of(MODES))]
 GatewayOption = Annotated[str, typer.Option("--gateway", **_one_of(GATEWAYS))]
+ReplicasOption = Annotated[
+    int,
+    typer.Option("--gateway-replicas", min=1, max=2, help="Instances of the gateway; callers fail over between two."),
+]
 WorkOption = Annotated[
     str, typer.Option("--work", **_one_of(("bare", "realistic")), help="How much work the services do.")
 ]
@@ -60,6 +64,7 @@ def run(
     mode: Annotated[list[str] | None, typer.Option("--mode", **_one_of(MODES))] = None,
     flow: Annotated[list[str] | None, typer.Option("--flow", help="Only these flows; may be repeated.")] = None,
     gateway: GatewayOption = "builtin",
+    gateway_replicas: ReplicasOption = 1,
     work: WorkOption = "bare",
     policy: PolicyOption = "none",
     policy_clock_scale: Annotated[
@@ -122,6 +127,7 @@ def run(
             capacity=capacity or "",
             objective_p99_ms=objective_p99_ms,
             objective_error_share=objective_error_share,
+            gateway_replicas=gateway_replicas,
         )
         run_dir, code = _measure(request)
         report_code = _report(run_dir) if run_dir else OK
@@ -168,6 +174,7 @@ def up(
     scenario: ScenarioArgument = "ielts",
     mode: ModeOption = "hybrid",
     gateway: GatewayOption = "builtin",
+    gateway_replicas: ReplicasOption = 1,
     work: WorkOption = "bare",
     policy: PolicyOption = "none",
 ) -> None:
@@ -178,7 +185,7 @@ def up(
     with (
         _explained(),
         contextlib.suppress(KeyboardInterrupt),
-        platform_up(load_scenario(scenario), mode, gateway, work, policy) as (platform, wait),
+        platform_up(load_scenario(scenario), mode, gateway, work, policy, gateway_replicas) as (platform, wait),
     ):
         typer.echo(platform.describe(mode))
         wait()

@@ -79,7 +79,7 @@ class Plan:
     profile: str
     seed: int
     gateway: str
-    gateway_config: dict[str, str]  # mode -> the exact configuration of the gateway
+    gateway_config: dict[str, str]  # mode -> the exact configuration of the gateway; instances differ in the port
     work: str
     policy: str
     clock_scale: float  # by which the policies' pauses and breaker times were divided
@@ -92,6 +92,7 @@ class Plan:
     settings: dict[str, Any]  # window lengths, connections, timeout, cores
     trials: list[PlannedTrial]
     record_version: int = RECORD_VERSION
+    gateway_replicas: int = 1  # instances: gateway, gateway-2 ...; a fault on gateway hits the first of them alone
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened: inject, fault_seen, lift, heal_seen, first_failure, breaker_open, restart, died ..."""
+    """Something that happened: inject, fault_seen, lift, heal_seen, first_failure, breaker_open, restart, died ...
+
+    Of a caller that knows several addresses (component: a service, or generator for the clients outside):
+    connect_failed, sent_again.
+    """
 
     at_ns: int
     kind: str
