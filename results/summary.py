@@ -11,6 +11,7 @@ from results.blocks import Key
 from results.figures import band_text, number, percent, plural, spoken
 from results.host import generator_floor
 from results.outcome import Comparison, Results
+from results.record import Plan
 from results.verdict import WORDS, Word
 
 
@@ -112,8 +113,16 @@ def _either(names: list[str]) -> str:
     return spoken(names).replace(" and ", " or ")
 
 
+def gateway_text(plan: Plan) -> str:
+    """Return the gateway, and of how many instances it consisted if there were several."""
+    return plan.gateway if plan.gateway_replicas == 1 else f"{plan.gateway}, {plan.gateway_replicas} instances"
+
+
 def _entrance(results: Results) -> Iterator[str]:
     """Say what hybrid mode does not change: clients still enter by the gateway."""
+    if results.plan.gateway_replicas > 1:
+        yield f"The gateway had {results.plan.gateway_replicas} instances, and its crash is that of one of them."
+        return
     found = {r.origin: r for r in results.radii if (r.case.target, r.case.mode) == ("gateway", "hybrid")}
     if "external" not in found:
         return

@@ -38,7 +38,7 @@ def sections(results: Results) -> list[Section]:
             "Failure",
             ("crash", "crashes"),
             (tables.blast(results),),
-            (tables.impact(results), tables.recovery(results)),
+            (*_failover(results), tables.impact(results), tables.recovery(results)),
         ),
         Section(
             "consistency",
@@ -51,13 +51,22 @@ def sections(results: Results) -> list[Section]:
     ]
 
 
+def _failover(results: Results) -> tuple[Table, ...]:
+    return (tables.failover(results),) if results.failovers else ()
+
+
 def reproduce(results: Results) -> str:
     """Return the command that runs the same plan again."""
     plan = results.plan
     return (
-        f"archbench run {results.scenario.name} --profile {plan.profile} --gateway {plan.gateway} --work {plan.work}"
-        f" --policy {plan.policy} --engine {plan.engine} --seed {plan.seed}{_objective(results)}"
+        f"archbench run {results.scenario.name} --profile {plan.profile} --gateway {plan.gateway}{_replicas(results)}"
+        f" --work {plan.work} --policy {plan.policy} --engine {plan.engine} --seed {plan.seed}{_objective(results)}"
     )
+
+
+def _replicas(results: Results) -> str:
+    count = results.plan.gateway_replicas
+    return f" --gateway-replicas {count}" if count > 1 else ""
 
 
 def _objective(results: Results) -> str:
