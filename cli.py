@@ -55,6 +55,10 @@ RunArgument = Annotated[Path, typer.Argument(help="The folder of a run, for exam
 ModeOption = Annotated[str, typer.Option("--mode", **_one_of(MODES))]
 _GATEWAY: Any = {"parser": _gateway, "metavar": f"[{'|'.join(GATEWAYS)}][:POOL]"}
 GatewayOption = Annotated[str, typer.Option("--gateway", **_GATEWAY)]
+ReplicasOption = Annotated[
+    int,
+    typer.Option("--gateway-replicas", min=1, max=2, help="Instances of the gateway; callers fail over between two."),
+]
 WorkOption = Annotated[
     str, typer.Option("--work", **_one_of(("bare", "realistic")), help="How much work the services do.")
 ]
@@ -76,6 +80,7 @@ def run(
             "--gateway", help="May be repeated: each is an arm of its own. POOL: kept or go-default.", **_GATEWAY
         ),
     ] = None,
+    gateway_replicas: ReplicasOption = 1,
     work: WorkOption = "bare",
     policy: PolicyOption = "none",
     policy_clock_scale: Annotated[
@@ -140,6 +145,7 @@ def run(
             capacity=capacity or "",
             objective_p99_ms=objective_p99_ms,
             objective_error_share=objective_error_share,
+            gateway_replicas=gateway_replicas,
         )
         run_dir, code = _measure(request)
         report_code = _report(run_dir) if run_dir else OK
@@ -186,6 +192,7 @@ def up(
     scenario: ScenarioArgument = "ielts",
     mode: ModeOption = "hybrid",
     gateway: GatewayOption = "builtin",
+    gateway_replicas: ReplicasOption = 1,
     work: WorkOption = "bare",
     policy: PolicyOption = "none",
 ) -> None:
@@ -196,7 +203,7 @@ def up(
     with (
         _explained(),
         contextlib.suppress(KeyboardInterrupt),
-        platform_up(load_scenario(scenario), mode, gateway, work, policy) as (platform, wait),
+        platform_up(load_scenario(scenario), mode, gateway, work, policy, gateway_replicas) as (platform, wait),
     ):
         typer.echo(platform.describe(mode))
         wait()

@@ -104,7 +104,8 @@ class ControlPlane:
 
     async def _smoke_external(self, session: aiohttp.ClientSession, flow: Flow, index: int) -> None:
         method, path, headers, body = self.book.request(flow.name, index)
-        url = self.platform.spec.base_url(flow.service, "external") + path
+        entries = self.platform.spec.base_urls(flow.service, "external")
+        url = entries[index % len(entries)] + path  # one flow after the other, so that each instance sees some
         try:
             async with session.request(method, url, headers=dict(headers), data=body) as answer:
                 text = await answer.text()
@@ -150,15 +151,14 @@ class ControlPlane:
         found: list[Probe] = []
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
             for probe in internal_probes():
-                at_service, at_gateway = spec.ports[probe.service], spec.ports["gateway"]
                 key = {_KEY: spec.internal_api_key}
                 subject = f"{probe.method} {probe.path} at "
-                for name, port, headers, where in (
-                    ("internal_without_key", at_service, {}, probe.service),
-                    ("internal_with_key", at_service, key, probe.service),
-                    ("internal_through_gateway", at_gateway, key, "the gateway"),
+                for name, component, headers, where in (
+                    ("internal_without_key", probe.service, {}, probe.service),
+                    ("internal_with_key", probe.service, key, probe.service),
+                    *(("internal_through_gateway", one, key, f"the {one}") for one in spec.gateways),
                 ):
-                    url = f"http://{spec.host}:{port}{probe.path}"
+                    url = f"http://{spec.host}:{spec.ports[component]}{probe.path}"
                     status = await _status(session, probe.method, url, headers, probe.body)
                     found.append(Probe(name, subject + where, status))
         return found

@@ -18,13 +18,20 @@ class Renderer:
     def __init__(self, book: RequestBook, spec: PlatformSpec) -> None:
         self.book = book
         self.targets: list[tuple[str, int]] = []
+        self.alternatives: list[list[tuple[str, int]]] = []  # of each target; empty where none has any
         self._target_of: dict[str, tuple[int, str]] = {}
         for flow in spec.scenario.flows:
-            host, _, port = spec.base_url(flow.service, "external").removeprefix("http://").partition(":")
-            address = (host, int(port))
-            if address not in self.targets:
-                self.targets.append(address)
-            self._target_of[flow.name] = (self.targets.index(address), f"{host}:{port}")
+            self._add(flow.name, [_address(url) for url in spec.base_urls(flow.service, "external")])
+        if not any(self.alternatives):
+            self.alternatives = []
+
+    def _add(self, flow: str, addresses: list[tuple[str, int]]) -> None:
+        """Requests name the first address as their Host, whichever of the addresses they go to."""
+        (host, port), *others = addresses
+        if (host, port) not in self.targets:
+            self.targets.append((host, port))
+            self.alternatives.append(others)
+        self._target_of[flow] = (self.targets.index((host, port)), f"{host}:{port}")
 
     def request(self, arrival: Arrival) -> Request:
         """Return the request of one arrival."""
@@ -43,3 +50,8 @@ class Renderer:
             return None
         requests = [self.request(arrival) for arrival in arrivals]
         return ClosedLoop(requests, connections, timeline.closed_start_ns, timeline.end_ns)
+
+
+def _address(url: str) -> tuple[str, int]:
+    host, _, port = url.removeprefix("http://").partition(":")
+    return host, int(port)

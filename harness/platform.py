@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from harness.errors import StartError
+from harness.errors import BadInputError, StartError
 from harness.forkserver import ForkServer, Spawn
 from harness.gateways import GatewayPlan
 from harness.gateways.choice import chosen
 from harness.gateways.gateway import routes_for
 from harness.ports import require_free
+from scenarios.instances import GATEWAY, gateway_instances
 from scenarios.model import Scenario
 from scenarios.modes import MODES
 from stub_services.settings import Settings
@@ -29,7 +30,10 @@ _READY_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class PlatformSpec:
-    """What a platform is started with; the mode shows only in the peers' addresses and the gateway's routes."""
+    """What a platform is started with; the mode shows only in the peers' addresses and the gateway's routes.
+
+    Raises BadInputError when a service has the name of an instance of the gateway.
+    """
 
     scenario: Scenario
     mode: str
@@ -45,16 +49,33 @@ class PlatformSpec:
     template: Path  # a folder of store files that every trial starts from
     host: str = LOOPBACK  # the address on which every component listens
 
-    def base_url(self, service: str, origin: str) -> str:
-        """Return where a caller of this origin reaches the service: there itself, or at the gateway."""
-        through = MODES[self.mode]("external" if origin == "external" else "internal")
-        return f"http://{self.host}:{self.ports[through[0] if through else service]}"
+    gateway_replicas: int = 1  # instances of the gateway; callers know the addresses of all
 
-    def gateway_config(self) -> str:
-        """Return the exact configuration of this platform's gateway."""
-        ports = {name: port for name, port in self.ports.items() if name != "gateway"}
+    def __post_init__(self) -> None:
+        taken = [name for name in self.scenario.service_names if name in self.gateways]
+        if taken:
+            raise BadInputError(f"service {taken[0]!r} has the name of an instance of the gateway; call it otherwise")
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """The names of the gateway's instances."""
+        return gateway_instances(self.gateway_replicas)
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Every process of the platform by its name."""
+        return (*self.scenario.service_names, *self.gateways)
+
+    def base_urls(self, service: str, origin: str) -> list[str]:
+        """Return where a caller of this origin reaches the service: there itself, or at any instance of the gateway."""
+        through = MODES[self.mode]("external" if origin == "external" else "internal")
+        return [f"http://{self.host}:{self.ports[name]}" for name in (self.gateways if through else (service,))]
+
+    def gateway_config(self, instance: str = GATEWAY) -> str:
+        """Return the exact configuration of an instance of this platform's gateway; they differ in the port alone."""
+        ports = {name: self.ports[name] for name in self.scenario.service_names}
         product, pool = chosen(self.gateway)
-        plan = GatewayPlan(self.ports["gateway"], routes_for(self.scenario, self.mode), ports, self.host, pool)
+        plan = GatewayPlan(self.ports[instance], routes_for(self.scenario, self.mode), ports, self.host, pool)
         return product.render(plan)
 
 
@@ -78,9 +99,9 @@ class Platform:
             shutil.copyfile(store, self.store_dir / store.name)
         started = time.monotonic()
         try:
-            for component in self.spec.scenario.components:
+            for component in self.spec.components:
                 self.start(component)
-            for component in self.spec.scenario.components:
+            for component in self.spec.components:
                 self.wait_ready(component)
         except BaseException:
             self.stop()
@@ -94,11 +115,11 @@ class Platform:
     def start(self, component: str) -> None:
         """Start a component's process, without waiting for it."""
         log = self.log_dir / f"{component}.log"
-        if component == "gateway":
-            gateway, _ = chosen(self.spec.gateway)
-            self.pids[component] = gateway.start(
-                self.spec.gateway_config(), self.folder, self.server, self.spec.cores, log
-            )
+        if component in self.spec.gateways:
+            (gateway, _), config = chosen(self.spec.gateway), self.spec.gateway_config(component)
+            home = self.folder if component == GATEWAY else self.folder / component
+            home.mkdir(exist_ok=True)
+            self.pids[component] = gateway.start(config, home, self.server, self.spec.cores, log)
         else:
             settings = self.service_settings(component)
             self.pids[component] = self.server.spawn(
@@ -113,7 +134,7 @@ class Platform:
             port=spec.ports[name],
             host=spec.host,
             store_dir=self.store_dir,
-            peers={peer: spec.base_url(peer, "internal") for peer in spec.scenario.service(name).peers},
+            peers={peer: ",".join(spec.base_urls(peer, "internal")) for peer in spec.scenario.service(name).peers},
             internal_api_key=spec.internal_api_key,
             jwt_secret=spec.jwt_secret,
             work=spec.work,  # type: ignore[arg-type]  # one of its literals, checked by the command line

@@ -41,6 +41,7 @@ from harness.trial import (
 from harness.trialdoubts import HOST_DISTURBED
 from harness.watchdog import start_watchdogs
 from results.record import MIX, Plan, PlannedTrial, RecordWriter
+from scenarios.instances import gateway_instances
 from scenarios.model import Scenario
 from scenarios.modes import MODES
 from scenarios.objective import Objective
@@ -79,6 +80,7 @@ class RunRequest:
     capacity: str = ""  # searched for: none, mix, flows (and the mix); empty: as the profile has it
     objective_p99_ms: float | None = None  # in place of the scenario's
     objective_error_share: float | None = None
+    gateway_replicas: int = 1  # instances of the gateway
     further_gateways: tuple[str, ...] = ()  # arms of the same blocks, beside `gateway`
 
     @property
@@ -297,7 +299,7 @@ def _pilot_settings(
     crew: Crew,
     watchdogs: list[Path],
 ) -> TrialSettings:
-    names = [*scenario.components]
+    names = [*scenario.service_names, *gateway_instances(request.gateway_replicas)]
     ports = dict(zip(names, free_ports(len(names), random.Random()), strict=True))
     spec = PlatformSpec(
         scenario=scenario,
@@ -313,6 +315,7 @@ def _pilot_settings(
         cores=platform_cores,
         template=scratch / "template",
         host=_platform_host(request.listen),
+        gateway_replicas=request.gateway_replicas,
     )
     shots = int(request.profile.pilot_s * _PILOT_SHOTS_PER_S)
     settings = TrialSettings(
@@ -419,4 +422,5 @@ def _plan(
         },
         trials=trials,
         gateways=gateways,
+        gateway_replicas=request.gateway_replicas,
     )

@@ -32,6 +32,7 @@ from scenarios.faults import FAULTS
 from scenarios.objective import Objective
 from stub_services.calllog import CallRow, read_calls, read_events
 from stub_services.effects import read_effects
+from stub_services.replicas import CONNECT_FAILED, SENT_AGAIN
 from stub_services.requests import RequestBook
 from stub_services.sweeps import SweepRow, read_sweeps
 
@@ -187,6 +188,7 @@ def build_job(script: Script, settings: TrialSettings, platform: Platform) -> Jo
         closed=render.closed_loop(script.closed, settings.connections, script.timeline),
         marks_ns=script.timeline.edges_ns,
         watched=dict(platform.pids),
+        alternatives=render.alternatives,
     )
 
 
@@ -265,7 +267,8 @@ def _assemble(
 ) -> TrialOutcome:
     """Join what the engine, the services' logs and the stores say into the trial's record."""
     logs = control.platform.log_dir
-    events = sorted([*seen.events, *_breaker_events(logs, seen.t0_ns)], key=lambda event: event.at_ns)
+    told = [*seen.events, *_callers_events(logs, seen.t0_ns), *_failover_events(seen.result)]
+    events = sorted(told, key=lambda event: event.at_ns)
     windows = settle(script.timeline, seen.events, seen.result.closed_end_ns)
     samples = sample_columns(_observe_all(script, seen, control), windows)
     windows = [with_figures(window, samples, seen.result.marks) for window in windows]
@@ -274,6 +277,7 @@ def _assemble(
         samples, len(script.outside), seen.result, script.timeline.windows[0], settings.max_in_flight
     )
     stalls = read_stalls(settings.watchdogs, seen.t0_ns, seen.t0_ns + script.timeline.end_ns)
+    generator |= connects_since_fault(seen.result, seen.events)
     generator |= {"core_stall_max_ms": max((stall.late_ns / 1e6 for stall in stalls), default=0.0)}
     doubts += fault_doubts(events) if trial.fault else stall_doubts(stalls, seen.t0_ns, windows)
     record = TrialRecord(
@@ -329,10 +333,26 @@ def _mark_at(at_ns: int, marks: Sequence[Mark]) -> dict[str, int]:
     return next((mark.cpu_ns for mark in marks if mark.at_ns >= at_ns), {})
 
 
-def _breaker_events(logs: Path, t0_ns: int) -> Iterator[Event]:
+def _callers_events(logs: Path, t0_ns: int) -> Iterator[Event]:
+    """What the services noted about their peers: breakers, and failing over."""
     for path in sorted(logs.glob("*.events")):
         for row in read_events(path):
             yield Event(row.at_ns - t0_ns, row.kind, path.stem, row.peer)
+
+
+def _failover_events(result: LoadResult) -> Iterator[Event]:
+    """What the load engine noted about targets with several addresses."""
+    took = result.failing_over
+    yield from (Event(at_ns, CONNECT_FAILED, "generator") for at_ns in took.failed_ns)
+    yield from (Event(at_ns, SENT_AGAIN, "generator") for at_ns in took.again_ns)
+
+
+def connects_since_fault(result: LoadResult, events: Sequence[Event]) -> dict[str, float]:
+    """Return how many connects the engine tried since the injection; nothing where targets have one address each."""
+    inject = next((event.at_ns for event in events if event.kind == "inject"), None)
+    if inject is None or not result.failing_over.connects_ns:
+        return {}
+    return {"connects_since_fault": float(sum(at_ns >= inject for at_ns in result.failing_over.connects_ns))}
 
 
 def count_outcomes(outcomes: list[str]) -> dict[str, int]:

@@ -49,6 +49,8 @@ def _claim(names: Sequence[str], verdicts: Sequence[Verdict]) -> ClaimAcross:
 
 def _about(words: Sequence[Word]) -> About:
     settled = {word for word in words if word in SETTLED}
+    if set(words) == {"not testable"}:
+        return "not testable"
     if not settled:
         return "not settled"
     if len(settled) > 1:

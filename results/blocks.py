@@ -18,9 +18,9 @@ from results.estimate import Measured, compare, measure, subtract
 from results.loaded import NS_PER_S, Loaded, window_of
 from results.metrics import LEAST_REQUESTS, METRICS, QUANTILES
 from results.record import MIX, TrialRecord, Window
+from scenarios.instances import GATEWAY, gateway_instances
 
 GENERATOR = "generator"
-GATEWAY = "gateway"
 ALL_EXTERNAL = "all external"
 ALL_INTERNAL = "all internal"
 
@@ -92,8 +92,8 @@ def _figures(loaded: Loaded) -> Iterator[Figure]:
     yield from _statistics("call_latency", calls[chosen].groupby("trial")["latency_ms"], "")
     for at, trial in loaded.steady():
         yield from _rates(at, trial, rows[rows["trial"] == at])
-        yield from _saturation(at, trial, samples[samples["trial"] == at])
-        yield from _cpu(at, trial)
+        yield from _saturation(at, trial, samples[samples["trial"] == at], loaded.plan.gateway_replicas)
+        yield from _cpu(at, trial, loaded.plan.gateway_replicas)
 
 
 def _flow_figures(rows: pd.DataFrame) -> Iterator[Figure]:
@@ -136,7 +136,7 @@ def _rates(at: int, trial: TrialRecord, rows: pd.DataFrame) -> Iterator[Figure]:
     yield Figure(Key("error_share"), at, float(bad))
 
 
-def _saturation(at: int, trial: TrialRecord, rows: pd.DataFrame) -> Iterator[Figure]:
+def _saturation(at: int, trial: TrialRecord, rows: pd.DataFrame, gateways: int) -> Iterator[Figure]:
     window = window_of(trial, "saturation")
     if window is None:
         return
@@ -144,16 +144,21 @@ def _saturation(at: int, trial: TrialRecord, rows: pd.DataFrame) -> Iterator[Fig
     answered = int(done.sum()) or window.requests
     if answered:
         yield Figure(Key("saturation_throughput"), at, answered / _seconds(window))
-    services = [cpu for name, cpu in window.cpu_ns.items() if name not in {GENERATOR, GATEWAY}]
-    if trial.trial.mode != "direct" and window.cpu_ns.get(GATEWAY) and any(services):
-        yield Figure(Key("bottleneck_demand"), at, window.cpu_ns[GATEWAY] / max(services))
+    instances = gateway_instances(gateways)
+    services = [cpu for name, cpu in window.cpu_ns.items() if name not in {GENERATOR, *instances}]
+    busiest = max(window.cpu_ns.get(name, 0) for name in instances)  # each is a process that can fill a core
+    if trial.trial.mode != "direct" and busiest and any(services):
+        yield Figure(Key("bottleneck_demand"), at, busiest / max(services))
 
 
-def _cpu(at: int, trial: TrialRecord) -> Iterator[Figure]:
+def _cpu(at: int, trial: TrialRecord, gateways: int) -> Iterator[Figure]:
+    """What the gateway costs is what all its instances cost; the record has each by its name."""
     window = window_of(trial, "open")
     if window is None or not window.requests:
         return
     platform = {name: cpu for name, cpu in window.cpu_ns.items() if name != GENERATOR}
+    for name in gateway_instances(gateways)[1:]:
+        platform[GATEWAY] = platform.get(GATEWAY, 0) + platform.pop(name, 0)
     for name, cpu in {**platform, "total": sum(platform.values())}.items():
         yield Figure(Key("cpu_per_request", component=name), at, cpu / 1000 / window.requests)
 

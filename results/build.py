@@ -14,6 +14,7 @@ from results.doubt import merged
 from results.doubts import find_doubts
 from results.doubts.design import UNSTEADY, unobserved
 from results.evidence import Evidence
+from results.failover import failover_costs
 from results.gate_power import powers
 from results.gateways import views
 from results.impact import impacts
@@ -67,6 +68,7 @@ def _results(loaded: Loaded, whole: Loaded) -> Results:
         objective=objective_of(loaded),
         searches=tuple(found),
         load_curves=tuple(load_curves(loaded)),
+        failovers=evidence.failovers,
     )
 
 
@@ -95,6 +97,7 @@ def _evidence(loaded: Loaded, blocks: BlockTable) -> Evidence:
         probes=tuple((trial.trial.mode, probe) for _, trial in loaded.usable() for probe in trial.probes),
         impacts=tuple(flow_impacts),
         radii=tuple(radii(flow_impacts)),
+        failovers=tuple(failover_costs(loaded)),
     )
     doubts = (*find_doubts(loaded, blocks), *claim_doubts(loaded, evidence))
     return replace(evidence, doubts=doubts)

@@ -9,6 +9,7 @@ from typing import Any
 from results.blast import BlastRadius
 from results.blocks import BlockTable
 from results.doubt import Doubt
+from results.failover import FailoverCost
 from results.impact import Case, FlowImpact
 from results.record import Plan, Probe
 from scenarios.model import Scenario
@@ -27,6 +28,7 @@ class Evidence:
     impacts: tuple[FlowImpact, ...]
     radii: tuple[BlastRadius, ...]
     doubts: tuple[Doubt, ...] = ()
+    failovers: tuple[FailoverCost, ...] = ()
 
     def radius(self, case: Case, origin: str) -> BlastRadius | None:
         """Return the blast radius of a case; None when it was not measured."""

@@ -19,7 +19,8 @@ from results.gate_further import FURTHER, with_further
 from results.gate_rule import MARGIN, TOLERANCE, Answer, LogRatio, Slowdown, answers, slowdown
 
 FINE, CHANGED, INCONCLUSIVE, INVALID = 0, 3, 4, 5
-SAME_SETTING = ("scenario", "gateway", "work", "policy")
+SAME_SETTING = ("scenario", "gateway", "gateway_replicas", "work", "policy")
+BEFORE = {"gateway_replicas": 1}  # what results say that were written before there was such a setting
 DETERMINED = ("confirmed", "refuted")
 NULL = "direct-null"
 
@@ -126,7 +127,7 @@ def _data(source: Source) -> Data:
 
 def _refuse_incomparable(now: Data, before: Data) -> None:
     for name in SAME_SETTING:
-        then, this = before["run"].get(name), now["run"].get(name)
+        then, this = (run["run"].get(name, BEFORE.get(name)) for run in (before, now))
         if then != this:
             raise BadInput(
                 f"the baseline was measured with another {name} ({then}, now {this}):"

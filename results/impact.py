@@ -7,7 +7,7 @@ over blocks and an exact one on the pooled counts (docs/adr/0003-impact-interval
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -240,13 +240,22 @@ def more_fault_blocks(impact: FlowImpact) -> int | None:
     """
     if impact.state != "undetermined" or impact.point is None or not _below(impact.latency, LATENCY_UNAFFECTED_BELOW):
         return None
-    blocks = len(impact.counts)
+    return blocks_until(impact, lambda at95, at90: judge_state(at95, at90, None)[0] != "undetermined")
 
-    def settled(total: int) -> bool:
+
+def blocks_until(impact: FlowImpact, settled: Callable[[Interval, Interval], bool]) -> int | None:
+    """Return how many more blocks would settle it, if shares and spread stay; `settled` is asked of (at95, at90).
+
+    None if no number would, or where nothing was offered.
+    """
+    if impact.point is None:
+        return None
+
+    def enough(total: int) -> bool:
         at95, at90 = (_scaled(impact.counts, total, level) for level in (0.95, 0.90))
-        return judge_state(at95, at90, None)[0] != "undetermined"
+        return settled(at95, at90)
 
-    return first_more(blocks, settled)
+    return first_more(len(impact.counts), enough)
 
 
 def _scaled(counts: tuple[Counts, ...], total: int, level: float) -> Interval:

@@ -16,6 +16,7 @@ from results.evidence import Evidence
 from results.figures import number
 from results.host import fingerprint, in_round_trips
 from results.loaded import Loaded
+from scenarios.instances import GATEWAY
 from scenarios.model import Claim, Scenario
 from scenarios.modes import passes_gateway
 
@@ -90,11 +91,20 @@ def judge(evidence: Evidence) -> list[Verdict]:
 def _verdict(claim: Claim, evidence: Evidence) -> Verdict:
     kind = KINDS["not_testable"] if claim.not_testable else _kind(claim)
     reads = Reads() if claim.not_testable else read(claim, kind)
-    finding = kind.judge(claim, reads, evidence)
+    finding = _half_down(kind, reads, evidence) or kind.judge(claim, reads, evidence)
     against = spoiling(evidence.doubts, kind.stands_on(claim, reads, evidence) | {CLAIM + claim.id})
     if against and finding.verdict != "not testable":
         finding = _spoiled(finding, against)
     return Verdict(claim, finding, against, _scope(kind, finding, evidence))
+
+
+def _half_down(kind: Kind, reads: Reads, evidence: Evidence) -> Finding | None:
+    """A claim about a gateway that is down has no experiment where one of several instances was hit."""
+    count = evidence.plan.gateway_replicas
+    if count < 2 or kind.of_instances or GATEWAY not in reads.targets():
+        return None
+    hit = f"of {count} instances the fault hit one"
+    return Finding("not testable", f"It is about a gateway that is down, and {hit}: run with --gateway-replicas 1.")
 
 
 def _spoiled(finding: Finding, against: tuple[Doubt, ...]) -> Finding:
@@ -107,6 +117,7 @@ def _scope(kind: Kind, finding: Finding, evidence: Evidence) -> dict[str, Any]:
     plan = evidence.plan
     scope: dict[str, Any] = {
         "gateway": plan.gateway,
+        "gateway_replicas": plan.gateway_replicas,
         "work": plan.work,
         "policy": plan.policy,
         "clock_scale": plan.clock_scale,

@@ -12,6 +12,7 @@ from results.capacity import CapacitySearch, LoadCurve
 from results.consistency import Amplification, Consistency
 from results.doubt import Doubt
 from results.estimate import Measured
+from results.failover import FailoverCost
 from results.gate_power import Power
 from results.impact import FlowImpact
 from results.judge import Verdict
@@ -81,6 +82,7 @@ class Results:
     objective: Objective | None
     searches: tuple[CapacitySearch, ...]
     load_curves: tuple[LoadCurve, ...]
+    failovers: tuple[FailoverCost, ...] = ()
     further: tuple[Results, ...] = ()
     over_base: tuple[Comparison, ...] = ()  # of a further gateway: its arms over another gateway's, block by block
 

@@ -111,6 +111,7 @@ class Plan:
     settings: dict[str, Any]  # window lengths, connections, timeout, cores
     trials: list[PlannedTrial]
     record_version: int = RECORD_VERSION
+    gateway_replicas: int = 1  # instances: gateway, gateway-2 ...; a fault on gateway hits the first of them alone
     gateways: list[PlannedGateway] = field(default_factory=list)  # all of them, the first one first
 
     @property
@@ -138,7 +139,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened: inject, fault_seen, lift, heal_seen, first_failure, breaker_open, restart, died ..."""
+    """Something that happened: inject, fault_seen, lift, heal_seen, first_failure, breaker_open, restart, died ...
+
+    Of a caller that knows several addresses (component: a service, or generator for the clients outside):
+    connect_failed, sent_again.
+    """
 
     at_ns: int
     kind: str

@@ -125,6 +125,9 @@ def _either(names: list[str]) -> str:
 
 def _entrance(results: Results) -> Iterator[str]:
     """Say what hybrid mode does not change: clients still enter by the gateway."""
+    if results.plan.gateway_replicas > 1:
+        yield f"The gateway had {results.plan.gateway_replicas} instances, and its crash is that of one of them."
+        return
     found = {r.origin: r for r in results.radii if (r.case.target, r.case.mode) == ("gateway", "hybrid")}
     if "external" not in found:
         return

@@ -13,6 +13,7 @@ from functools import partial
 from gateway_proxy.http1 import render_request
 from stub_services.breaker import Breaker, State
 from stub_services.calllog import CallLog
+from stub_services.failover import CONNECT_TIMEOUT_S
 from stub_services.policies import (
     CorrectedPolicy,
     DocumentedPolicy,
@@ -23,7 +24,8 @@ from stub_services.policies import (
     RetryBudget,
 )
 from stub_services.pool import Caps, Host, Pool
-from stub_services.settings import Settings, peer_address
+from stub_services.replicas import Replicas, Sending
+from stub_services.settings import Settings, peer_addresses
 
 logger = logging.getLogger("stub_services.client")
 
@@ -50,6 +52,7 @@ class _Peer:
     host: Host
     authority: str
     guard: Guard
+    replicas: Replicas | None  # where the peer has several addresses; `host` is the first of them
 
 
 class Client:
@@ -84,9 +87,14 @@ class Client:
         start_ns = time.monotonic_ns()
         peer = self._peers[operation.callee]
         keyed = self._policy.sends_keys and not operation.idempotent
+        retriable = keyed or operation.idempotent
         request = self._render(operation, target, body, key if keyed else "")
-        attempt = partial(self._pool.exchange, peer.host, request)
-        result = await self._policy.run(attempt, peer.guard, retriable=keyed or operation.idempotent)
+        if peer.replicas is None:
+            attempt = partial(self._pool.exchange, peer.host, request)
+            result = await self._policy.run(attempt, peer.guard, retriable=retriable)
+        else:
+            sending = Sending(peer.replicas, request, repeatable=retriable)
+            result = sending.counted(await self._policy.run(sending, peer.guard, retriable=retriable))
         reply = result.reply
         self._log.call(
             start_ns, operation.callee, operation.name, result.attempts, result.outcome, reply.status, reply.hops
@@ -112,8 +120,12 @@ class Client:
         """Close every connection."""
         self._pool.close()
 
-    def _peer(self, name: str, url: str) -> _Peer:
-        host, port = peer_address(name, url)
+    def _peer(self, name: str, urls: str) -> _Peer:
+        """Make a peer. Its requests name the first address as their Host, whichever of the addresses they go to."""
+        addresses = peer_addresses(name, urls)
+        several = len(addresses) > 1
+        hosts = [self._pool.host(*address, CONNECT_TIMEOUT_S if several else None) for address in addresses]
+        note = partial(self._log.event, peer=name)
         breaker = Breaker(
             self._clock,
             interval_s=10.0 / self._scale,
@@ -121,7 +133,8 @@ class Client:
             on_change=partial(self._note_breaker, name),
         )
         budget = RetryBudget(self._clock, window_s=10.0 / self._scale)
-        return _Peer(self._pool.host(host, port), f"{host}:{port}", Guard(breaker, budget))
+        replicas = Replicas(self._pool, hosts, self._clock, note) if several else None
+        return _Peer(hosts[0], f"{hosts[0].host}:{hosts[0].port}", Guard(breaker, budget), replicas)
 
     def _note_breaker(self, peer: str, state: State) -> None:
         self._log.event(f"breaker_{state.value}", peer)

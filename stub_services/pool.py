@@ -42,13 +42,14 @@ class Caps:
 
 
 class Host:
-    """One address and what the pool holds for it."""
+    """One address and what the pool holds for it. A dial may take `connect_timeout_s`; None: as long as the request."""
 
-    __slots__ = ("host", "idle", "port", "waiting")
+    __slots__ = ("connect_timeout_s", "host", "idle", "port", "waiting")
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, connect_timeout_s: float | None = None) -> None:
         self.host = host
         self.port = port
+        self.connect_timeout_s = connect_timeout_s
         self.idle: list[Connection] = []  # the longest idle first
         self.waiting: deque[Exchange] = deque()
 
@@ -82,16 +83,19 @@ class Pool:
         self._idle_total = 0
         self._timer = self._loop.call_later(sweep_s, self._sweep)
 
-    def host(self, host: str, port: int) -> Host:
+    def host(self, host: str, port: int, connect_timeout_s: float | None = None) -> Host:
         """Return a new place for connections to that address."""
-        self._hosts.append(Host(host, port))
+        self._hosts.append(Host(host, port, connect_timeout_s))
         return self._hosts[-1]
 
-    def exchange(self, host: Host, request: bytes, timeout_s: float) -> asyncio.Future[Reply]:
-        """Send the request and return the future of its reply, which is never an exception."""
+    def exchange(self, host: Host, request: bytes, timeout_s: float, *, dial: bool = False) -> asyncio.Future[Reply]:
+        """Send the request and return the future of its reply, which is never an exception.
+
+        With `dial` a connection is tried although one may be idle.
+        """
         exchange = Exchange(self._loop.create_future(), request, self._clock() + timeout_s)
         self._open[exchange] = None
-        connection = self._take_idle(host)
+        connection = None if dial else self._take_idle(host)
         if connection is not None:
             connection.send(exchange)
         else:
@@ -162,9 +166,14 @@ class Pool:
         self._idle_total -= 1
 
     async def _dial(self, host: Host, exchange: Exchange) -> None:
+        dialling = self._loop.create_connection(lambda: Connection(self, host), host.host, host.port)
         try:
-            _, connection = await self._loop.create_connection(lambda: Connection(self, host), host.host, host.port)
-        except OSError:
+            if host.connect_timeout_s is None:
+                _, connection = await dialling
+            else:
+                async with asyncio.timeout(host.connect_timeout_s):
+                    _, connection = await dialling
+        except OSError:  # TimeoutError is one
             if exchange.connection is None:
                 exchange.dial = None
                 self.finish(exchange, Reply(failure="dial"))

@@ -43,9 +43,9 @@ class SettingsError(ValueError):
 class Settings:
     """Everything a service process needs to know. Raises SettingsError for values that cannot work.
 
-    `peers` maps a service to its base URL. `clock_scale` divides the policies' pauses and breaker times. `log_dir`
-    receives the call, sweep and event logs; None records nothing. `sweep_schedule` names the file with the due times
-    of internally started flows; it may appear later.
+    `peers` maps a service to its base URL, or to several that serve the same, separated by commas. `clock_scale`
+    divides the policies' pauses and breaker times. `log_dir` receives the call, sweep and event logs; None records
+    nothing. `sweep_schedule` names the file with the due times of internally started flows; it may appear later.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Settings:
         )
         for peer, url in self.peers.items():
             _one_of("peer", peer, SERVICE_NAMES)
-            peer_address(peer, url)
+            peer_addresses(peer, url)
 
     @classmethod
     def from_environment(cls, name: str, port: int, environ: Mapping[str, str]) -> Settings:
@@ -101,6 +101,16 @@ class Settings:
             log_dir=_optional_path(environ, "LOG_DIR"),
             sweep_schedule=_optional_path(environ, "SWEEP_SCHEDULE"),
         )
+
+
+def peer_addresses(peer: str, urls: str) -> list[tuple[str, int]]:
+    """Return (host, port) of each of a peer's base URLs, which are separated by commas, in their order.
+
+    Raises SettingsError unless each is `http://HOST[:PORT]` and none stands there twice.
+    """
+    found = [peer_address(peer, url.strip()) for url in urls.split(",")]
+    _check(len(set(found)) == len(found), f"the URLs of {peer}, {urls!r}, name an address twice; each of them once")
+    return found
 
 
 def peer_address(peer: str, url: str) -> tuple[str, int]:

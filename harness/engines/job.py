@@ -72,6 +72,8 @@ class Job:
     """An open-loop schedule, then perhaps a closed loop. `marks_ns` are the moments at which CPU clocks are read.
 
     `board` names a file of BOARD_BYTES to which the engine writes how far it is (harness.engines.board); empty: none.
+    `alternatives` has for each target the further addresses that serve the same, and is empty where none has any:
+    docs/failover.md says what an engine does with them.
     """
 
     targets: list[tuple[str, int]]
@@ -83,6 +85,7 @@ class Job:
     marks_ns: list[int] = field(default_factory=list)
     watched: dict[str, int] = field(default_factory=dict)  # component -> process id
     board: str = ""
+    alternatives: list[list[tuple[str, int]]] = field(default_factory=list)
 
 
 @dataclass
@@ -114,6 +117,18 @@ class Mark:
 
 
 @dataclass
+class FailingOver:
+    """What it took to pass requests on, as moments: connects tried, those that failed, requests sent again.
+
+    Kept only where a target has several addresses; otherwise all three stay empty.
+    """
+
+    connects_ns: array[int] = field(default_factory=lambda: array("q"))
+    failed_ns: array[int] = field(default_factory=lambda: array("q"))
+    again_ns: array[int] = field(default_factory=lambda: array("q"))
+
+
+@dataclass
 class LoadResult:
     """What was sent and what came back. `open` has a row for every planned request, `closed` for every one it sent.
 
@@ -132,3 +147,4 @@ class LoadResult:
     lost: list[str] = field(default_factory=list)  # workers that went away: what became of their share is not known
     closed_which: array[int] = field(default_factory=lambda: array("I"))
     histograms: dict[str, str] = field(default_factory=dict)  # of distributed engines: name -> encoded, in microseconds
+    failing_over: FailingOver = field(default_factory=FailingOver)

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import gevent.socket
@@ -29,6 +30,10 @@ from geventhttpclient.url import URL
 _poll = monkey.get_original("select", "poll")
 
 
+class ConnectFailedError(OSError):
+    """Nobody could be connected to, so nothing was sent."""
+
+
 class Connections(ConnectionPool):
     """Connections to one target, as many as there are requests in flight. `opened` counts the attempts."""
 
@@ -40,13 +45,22 @@ class Connections(ConnectionPool):
         self.connection_timeout = self.network_timeout = None  # type: ignore[assignment]  # gevent takes None for none
         self._addresses = super()._resolve()
         self.opened = 0
+        self.on_connect: Callable[[], None] = _nothing
 
     def _resolve(self) -> Any:
         """Names are looked up once: gevent would ask a thread before every connection."""
         return self._addresses
 
+    def _create_socket(self) -> gevent.socket.socket:
+        """Tell a connect that failed from a connection that broke."""
+        try:
+            return super()._create_socket()
+        except OSError as failed:
+            raise ConnectFailedError(*failed.args) from failed
+
     def _create_tcp_socket(self, family: int, socktype: int, protocol: int) -> gevent.socket.socket:
         self.opened += 1
+        self.on_connect()
         sock = super()._create_tcp_socket(family, socktype, protocol)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
@@ -58,6 +72,10 @@ class Connections(ConnectionPool):
         watch = _poll()
         watch.register(sock.fileno())
         return not any(mask & ~_WRITABLE for _, mask in watch.poll(0))
+
+
+def _nothing() -> None:
+    """Nobody asks."""
 
 
 _WRITABLE = 4  # POLLOUT

@@ -10,14 +10,15 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gevent
 from gevent import Timeout
 from geventhttpclient.response import HTTPParseError
 
-from harness.engines.job import DROPPED, ERROR, OK, OUTCOMES, TIMEOUT, Request, Rows
+from harness.engines.job import DROPPED, ERROR, OK, OUTCOMES, TIMEOUT, FailingOver, Request, Rows
 from harness.engines.locust_client import Client, Clients
+from harness.engines.locust_failover import Several
 from harness.engines.rendered import label_of, parse_rendered
 from harness.engines.shares import ClosedShare, Report, RequestTable, Share, histograms_of
 from harness.errors import HarnessError
@@ -34,6 +35,7 @@ class _Prepared(NamedTuple):
     """A request as the client wants it."""
 
     client: Client
+    several: Several | None  # where the target has more addresses than that of `client`
     method: str
     target: str
     headers: dict[str, str | list[str]]
@@ -54,6 +56,8 @@ class Load:
         self.t0_ns = share.t0_ns
         self.timeout_s = share.timeout_ns / 1e9
         self.clients = Clients()
+        self.failing_over = FailingOver()
+        self.several: list[Several | None] = []
         self.open_rows = Rows.blank(len(share.at_ns))
         self.closed_rows = Rows.blank(0)
         self.in_flight = 0
@@ -85,6 +89,7 @@ class Load:
         """
         for host, port in self.share.targets:
             self.clients.client_of(host, port)
+        self.several = [self._several(target) for target in range(len(self.share.alternatives))]
         teller = gevent.spawn(self._keep_telling, tell) if tell else None
         started, cpu_before = self.clock(), time.process_time_ns()
         try:
@@ -101,6 +106,13 @@ class Load:
                 tell(self.counts())
             self.clients.close()
 
+    def _several(self, target: int) -> Several | None:
+        if not self.share.alternatives[target]:
+            return None
+        addresses = [self.share.targets[target], *self.share.alternatives[target]]
+        clients = [self.clients.client_of(*address) for address in addresses]
+        return Several(clients, lambda: self.clock() - self.t0_ns, self.failing_over)
+
     def _report(self, late_ns: int, busy_share: float) -> Report:
         share = self.share
         found = histograms_of(self.open_rows, share.at_ns, self.closed_rows, share.timeout_ns)
@@ -115,6 +127,7 @@ class Load:
             late_start_ns=late_ns,
             closed_end_ns=self.closed_end_ns,
             connections_opened=self.clients.opened,
+            failing_over=self.failing_over,
         )
 
     def counts(self) -> dict[str, int]:
@@ -202,7 +215,8 @@ class Load:
         request: Request = requests[index]
         method, target, headers, body = parse_rendered(request.payload)
         client = self.clients.client_of(*self.share.targets[request.target])
-        return _Prepared(client, method, target, headers, body, request.accepts, label_of(method, target))
+        several = self.several[request.target] if self.several else None
+        return _Prepared(client, several, method, target, headers, body, request.accepts, label_of(method, target))
 
     def _exchange(self, prepared: _Prepared, rows: Rows, row: int) -> int:
         """Send the request, read the whole answer, fill the row; return the outcome."""
@@ -212,8 +226,7 @@ class Load:
         rows.sent_ns[row] = self.clock() - self.t0_ns
         outcome = ERROR
         try:
-            answer = prepared.client.request(prepared.method, prepared.target, prepared.body, prepared.headers)
-            answer.read()
+            answer = _ask(prepared)
             rows.done_ns[row] = self.clock() - self.t0_ns
             rows.status[row] = answer.get_code()
             outcome = OK if rows.status[row] in prepared.accepts else ERROR
@@ -272,6 +285,16 @@ class Load:
     def _drain(self) -> None:
         while self.in_flight:
             gevent.sleep(0.001)
+
+
+def _ask(prepared: _Prepared) -> Any:
+    """Send the request and return its answer, read whole."""
+    request = prepared.method, prepared.target, prepared.body, prepared.headers
+    if prepared.several is not None:
+        return prepared.several.ask(*request)
+    answer = prepared.client.request(*request)
+    answer.read()
+    return answer
 
 
 _WHY = {ERROR: "not answered well", TIMEOUT: "timeout"}

@@ -16,17 +16,30 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from harness.engines.job import DROPPED, ERROR, OK, TIMEOUT, ClosedLoop, Job, LoadResult, Mark, Request, Rows
+from harness.engines.job import (
+    DROPPED,
+    ERROR,
+    OK,
+    TIMEOUT,
+    ClosedLoop,
+    FailingOver,
+    Job,
+    LoadResult,
+    Mark,
+    Request,
+    Rows,
+)
 from harness.errors import HarnessError
 from harness.histogram import DIGITS, MOST_US, Histogram
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Master and workers must agree on this number; it changes with anything below."""
 
 HISTOGRAMS = ("latency", "service", "slip", "closed_service")
 """Open loop: from the intended start, from the send, send less intended. Closed loop: from the send."""
 
 _COLUMNS = (("sent_ns", "q"), ("done_ns", "q"), ("status", "h"), ("outcome", "b"))
+_MOMENTS = ("connects_ns", "failed_ns", "again_ns")
 
 
 def portion(total: int, place: int, of: int) -> int:
@@ -131,10 +144,11 @@ class Share:
     requests: RequestTable
     closed: ClosedShare | None = None
     tell: bool = False
+    alternatives: list[list[tuple[str, int]]] = field(default_factory=list)
 
     def pack(self) -> dict[str, Any]:
         """Return it for the wire."""
-        plain = ("job", "place", "of", "t0_ns", "timeout_ns", "max_in_flight", "targets", "tell")
+        plain = ("job", "place", "of", "t0_ns", "timeout_ns", "max_in_flight", "targets", "tell", "alternatives")
         packed = {name: getattr(self, name) for name in plain}
         closed = None if self.closed is None else {**vars(self.closed), "requests": self.closed.requests.pack()}
         columns = {"at_ns": _to_wire(self.at_ns), "which": _to_wire(self.which)}
@@ -147,9 +161,15 @@ class Share:
         if closed is not None:
             closed = ClosedShare(**{**closed, "requests": RequestTable.unpack(closed["requests"])})
         columns = {"at_ns": _from_wire("q", packed["at_ns"]), "which": _from_wire("q", packed["which"])}
-        targets = [(host, port) for host, port in packed["targets"]]
+        targets = _addresses(packed["targets"])
+        alternatives = [_addresses(group) for group in packed["alternatives"]]
         requests = RequestTable.unpack(packed["requests"])
-        return Share(**{**packed, **columns, "targets": targets, "requests": requests, "closed": closed})
+        parts = {"targets": targets, "alternatives": alternatives, "requests": requests, "closed": closed}
+        return Share(**{**packed, **columns, **parts})
+
+
+def _addresses(packed: Iterable[Sequence[Any]]) -> list[tuple[str, int]]:
+    return [(host, port) for host, port in packed]
 
 
 def deal(job: Job, number: int, place: int, of: int, t0_ns: int) -> Share:
@@ -170,6 +190,7 @@ def deal(job: Job, number: int, place: int, of: int, t0_ns: int) -> Share:
         requests=RequestTable.of(schedule.requests[index] for index in table),
         closed=_deal_closed(job.closed, place, of),
         tell=bool(job.board),
+        alternatives=job.alternatives,
     )
 
 
@@ -202,15 +223,20 @@ class Report:
     late_start_ns: int
     closed_end_ns: int
     connections_opened: int
+    failing_over: FailingOver = field(default_factory=FailingOver)
 
     def pack(self) -> dict[str, Any]:
         """Return it for the wire."""
-        return {**vars(self), "open": _pack_rows(self.open), "closed": _pack_rows(self.closed)}
+        passed_on = {name: _to_wire(moments) for name, moments in vars(self.failing_over).items()}
+        rows = {"open": _pack_rows(self.open), "closed": _pack_rows(self.closed)}
+        return {**vars(self), **rows, "failing_over": passed_on}
 
     @staticmethod
     def unpack(packed: Mapping[str, Any]) -> Report:
         """Return what was packed."""
-        return Report(**{**packed, "open": _unpack_rows(packed["open"]), "closed": _unpack_rows(packed["closed"])})
+        rows = {name: _unpack_rows(packed[name]) for name in ("open", "closed")}
+        moments = {name: _from_wire("q", column) for name, column in packed["failing_over"].items()}
+        return Report(**{**packed, **rows, "failing_over": FailingOver(**moments)})
 
 
 def _pack_rows(rows: Rows) -> dict[str, bytes]:
@@ -274,6 +300,7 @@ class Merged:
             connections_opened=sum(report.connections_opened for report in reports),
             lost=lost,
             histograms=_merge_histograms(reports),
+            failing_over=_merge_failing_over(reports),
         )
 
     def _open_rows(self) -> Rows:
@@ -301,6 +328,12 @@ def _lay(whole: Rows, part: Rows, first: int, step: int) -> None:
     stop = first + len(part.sent_ns) * step
     for name, _ in _COLUMNS:
         getattr(whole, name)[first:stop:step] = getattr(part, name)
+
+
+def _merge_failing_over(reports: Sequence[Report]) -> FailingOver:
+    """Put the moments of all workers in order; each is of its own t0, and those are one instant."""
+    merged = {name: sorted(at for one in reports for at in getattr(one.failing_over, name)) for name in _MOMENTS}
+    return FailingOver(**{name: array("q", moments) for name, moments in merged.items()})
 
 
 def _merge_histograms(reports: Sequence[Report]) -> dict[str, str]:

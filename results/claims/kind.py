@@ -86,6 +86,7 @@ class Kind:
     """A claim kind. `stands_on` names the tags of the doubts that would spoil its verdict (results.doubt).
 
     `claimed_ms` gives the difference in latency that the claim is about, for the generator's slip to be held against.
+    `of_instances`: a fault on the gateway means one of its instances, not the gateway as a whole.
     """
 
     reads: type[Reads]
@@ -93,6 +94,7 @@ class Kind:
     stands_on: Callable[[Claim, Any, Evidence], frozenset[str]]
     needs_band: bool = False
     claimed_ms: Callable[[Claim, Any, Evidence], float | None] | None = None
+    of_instances: bool = False
 
 
 def read(claim: Claim, kind: Kind) -> Reads:

@@ -51,7 +51,8 @@ def _may_be_contention(claim: Claim, reads: RatioReads, evidence: Evidence) -> b
         ratio is not None and claim.band is not None and claim.band.high is not None and ratio.point > claim.band.high
     )
     cores = evidence.environment.get("platform_cores")
-    shared = cores is not None and len(cores) < len(evidence.scenario.components)
+    processes = len(evidence.scenario.components) + evidence.plan.gateway_replicas - 1
+    shared = cores is not None and len(cores) < processes
     return above and shared and reads.metric.startswith("call_latency") and _same_internal_path(reads)
 
 

@@ -110,6 +110,7 @@ def _run(results: Results) -> dict[str, Any]:
         "profile": plan.profile,
         "seed": plan.seed,
         "gateway": plan.gateway,
+        "gateway_replicas": plan.gateway_replicas,
         "work": plan.work,
         "policy": plan.policy,
         "clock_scale": plan.clock_scale,

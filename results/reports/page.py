@@ -38,7 +38,7 @@ def sections(results: Results) -> list[Section]:
             "Failure",
             ("crash", "crashes"),
             (tables.blast(results),),
-            (tables.impact(results), tables.recovery(results)),
+            (*_failover(results), tables.impact(results), tables.recovery(results)),
         ),
         Section(
             "consistency",
@@ -51,6 +51,10 @@ def sections(results: Results) -> list[Section]:
     ]
 
 
+def _failover(results: Results) -> tuple[Table, ...]:
+    return (tables.failover(results),) if results.failovers else ()
+
+
 def with_gateway(results: Results) -> list[Table]:
     """Return the tables of one further gateway: what the sections hold of figures, without charts."""
     shown = {"validity", "ratios", "latency", "cpu", "failure", "consistency"}
@@ -60,11 +64,16 @@ def with_gateway(results: Results) -> list[Table]:
 def reproduce(results: Results) -> str:
     """Return the command that runs the same plan again."""
     plan = results.plan
-    gateways = " ".join(f"--gateway {gateway.name}" for gateway in plan.every_gateway)
+    gateways = " ".join(f"--gateway {gateway.name}" for gateway in plan.every_gateway) + _replicas(results)
     return (
         f"archbench run {results.scenario.name} --profile {plan.profile} {gateways} --work {plan.work}"
         f" --policy {plan.policy} --engine {plan.engine} --seed {plan.seed}{_objective(results)}"
     )
+
+
+def _replicas(results: Results) -> str:
+    count = results.plan.gateway_replicas
+    return f" --gateway-replicas {count}" if count > 1 else ""
 
 
 def _objective(results: Results) -> str:

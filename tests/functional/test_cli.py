@@ -47,6 +47,8 @@ def _archbench(*arguments, **options):
         (("run", "--flow", "logon"), "unknown flow 'logon': one of register, login"),
         (("run", "--fault", "crash:mail"), "unknown fault 'crash:mail': write KIND:TARGET"),
         (("run", "--fault", "crash:user", "--no-faults"), "exclude each other"),
+        (("run", "--gateway-replicas", "3"), "--gateway-replicas"),
+        (("run", "--gateway-replicas", "0"), "--gateway-replicas"),
         (("report", "no/such/run"), "no record in"),
         (("check", "no/such/run"), "does not exist"),
         (("list", "things"), "'things' is not one of"),
@@ -159,7 +161,7 @@ def test_up_serves_until_ctrl_c(tmp_path):
         text = text.replace(f"port: {port}", f"port: {28181 + number}")
     path.write_text(text + "gateway_port: 28180\n")
     process = subprocess.Popen(
-        [ARCHBENCH, "up", str(path), "--mode", "gateway"],
+        [ARCHBENCH, "up", str(path), "--mode", "gateway", "--gateway-replicas", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -173,9 +175,11 @@ def test_up_serves_until_ctrl_c(tmp_path):
             assert lines[-1], "".join(lines)
         command = next(line for line in lines if "Authorization" in line)
         token = command.split("'")[1]
-        with socket.create_connection(("127.0.0.1", 28180), timeout=5) as client:
-            client.sendall(f"GET /api/v1/user/profile HTTP/1.1\r\nHost: x\r\n{token}\r\n\r\n".encode())
-            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        for name, port in (("gateway", 28180), ("gateway-2", 28186)):
+            assert f"  {name:<14}http://127.0.0.1:{port}\n" in lines
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+                client.sendall(f"GET /api/v1/user/profile HTTP/1.1\r\nHost: x\r\n{token}\r\n\r\n".encode())
+                assert client.recv(4096).startswith(b"HTTP/1.1 200")
         children = _platform_pids(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0

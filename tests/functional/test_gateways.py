@@ -1,6 +1,7 @@
 """Every gateway does the same job from the same plan: whole-segment routes, the mode's routes and no others."""
 
 import contextlib
+import dataclasses
 import os
 import random
 import re
@@ -22,6 +23,7 @@ from harness.gateways.gateway import routes_for
 from harness.gateways.pools import GO_DEFAULT, KEPT
 from harness.platform import Platform, PlatformSpec
 from harness.ports import free_ports
+from scenarios.instances import gateway_instances
 from scenarios.load import load_scenario
 from scenarios.modes import MODES
 from stub_services.calllog import read_calls
@@ -151,11 +153,12 @@ def _front(name, upstream, folder, server, cores=(), pool=KEPT):
     return Front(name, [Route("/a", "a")], {"a": upstream.port}, folder / name, server, cores, pool)
 
 
-def _platform(gateway, mode, template, folder, server):
+def _platform(gateway, mode, template, folder, server, replicas=1):
     scenario = load_scenario("ielts")
-    ports = dict(zip(scenario.components, free_ports(6, random.Random()), strict=True))
+    names = [*scenario.service_names, *gateway_instances(replicas)]
+    ports = dict(zip(names, free_ports(len(names), random.Random()), strict=True))
     spec = PlatformSpec(scenario, mode, ports, gateway, "bare", "none", 1.0, 1, KEY, SECRET, [], template)
-    return Platform(spec, folder, server)
+    return Platform(dataclasses.replace(spec, gateway_replicas=replicas), folder, server)
 
 
 def _status(port, path, method="GET", fields=""):
@@ -208,6 +211,21 @@ def test_a_dead_service_is_a_gateway_error_at_once_and_the_others_go_on(gateway,
             pass
         assert _status(port, "/api/v1/user/profile") in {502, 503, 504}
         assert _status(port, "/api/v1/courses") == 200
+
+
+def test_of_two_instances_of_any_product_one_may_die_and_come_back(gateway, template, tmp_path, server):
+    with _platform(gateway, "gateway", template, tmp_path / "trial", server, replicas=2) as platform:
+        control = ControlPlane(platform, RequestBook(LEARNERS, SECRET), LEARNERS)
+        control.smoke()
+        asked = [probe.subject for probe in control.probe() if probe.name == "internal_through_gateway"]
+        assert {subject.rpartition(" at ")[2] for subject in asked} == {"the gateway", "the gateway-2"}
+        first, second = (platform.spec.ports[name] for name in platform.spec.gateways)
+        platform.kill("gateway")
+        wait_until(lambda: not platform.is_serving("gateway"))
+        assert _status(second, "/api/v1/courses") == 200
+        platform.start("gateway")
+        platform.wait_ready("gateway")
+        assert _status(first, "/api/v1/courses") == _status(second, "/api/v1/courses") == 200
 
 
 def test_no_internal_endpoint_answers_through_the_gateway_in_hybrid_mode(gateway, template, tmp_path, server):

@@ -321,6 +321,39 @@ def test_a_job_that_cannot_be_carried_out_is_a_sentence(crew, tmp_path):
         _run(crew, tmp_path, 1, broken)
 
 
+# -- two equivalent targets, as the native engine is tested -------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_request_that_is_reset_goes_to_the_other_address_only_if_it_is_idempotent(crew, scripted, tmp_path, method):
+    """The first address resets every third request that it gets, and three workers take turns by themselves."""
+    schedule = _schedule(100, 1.2, body=b"{}" if method == "POST" else None)
+    two = [scripted("reset"), scripted("fast")]
+    result = _run(crew, tmp_path, two[0], schedule, alternatives=[[("127.0.0.1", two[1])]])
+    counts, again = Counter(result.open.outcome), len(result.failing_over.again_ns)
+    lost = 0 if method == "GET" else 20
+    assert counts == Counter({OK: 120 - lost, ERROR: lost})
+    assert again == 20 - lost
+
+
+def test_the_death_of_one_of_two_is_passed_over_and_its_return_noticed(crew, scripted, tmp_path):
+    port = free_ports(1, random.Random())[0]
+    command = ("-m", "tests.functional.scripted_server", str(port), "fast")
+    schedule = _schedule(100, 3)
+    job = _job(port, schedule, alternatives=[[("127.0.0.1", scripted("fast"))]])
+    with _process(*command):
+        wait_for_port(port)
+        pending = crew.submit(job, tmp_path)
+        time.sleep(1.0)
+    with _process(*command):
+        wait_for_port(port)
+        result = pending.wait(60)
+    assert Counter(result.open.outcome) == {OK: 300}
+    failed, connects = result.failing_over.failed_ns, result.failing_over.connects_ns
+    assert 1 <= len(failed) < 30
+    assert max(connects) > max(failed)
+
+
 # -- Locust's traps --------------------------------------------------------------------------------------------------
 
 

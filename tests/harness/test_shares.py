@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engines.job import DROPPED, ERROR, OK, TIMEOUT, ClosedLoop, Job, Request, Rows, Schedule
+from harness.engines.job import DROPPED, ERROR, OK, TIMEOUT, ClosedLoop, FailingOver, Job, Request, Rows, Schedule
 from harness.engines.shares import HISTOGRAMS, Merged, Report, RequestTable, Share, deal, histograms_of, portion
 from harness.errors import HarnessError
 from harness.histogram import Histogram
@@ -78,6 +78,18 @@ def test_shares_and_reports_come_off_the_wire_as_they_went_on_it():
     assert Share.unpack(share.pack()) == share
     report = _report(share, [OK] * 5, [OK, ERROR])
     assert Report.unpack(report.pack()) == report
+
+
+def test_what_it_took_to_fail_over_travels_and_is_put_in_order():
+    job = dataclasses.replace(_job(4), alternatives=[[("127.0.0.1", 4)], [], []])
+    merged, shares = _merged(job, 2)
+    assert Share.unpack(shares[0].pack()).alternatives == job.alternatives
+    for share, moments in zip(shares, ([30, 10], [20]), strict=True):
+        took = FailingOver(array("q", moments), array("q", moments[:1]))
+        report = dataclasses.replace(_report(share, [OK, OK]), failing_over=took)
+        merged.add(Report.unpack(report.pack()))
+    found = merged.result([], []).failing_over
+    assert (list(found.connects_ns), list(found.failed_ns), list(found.again_ns)) == ([10, 20, 30], [20, 30], [])
 
 
 def test_requests_in_a_table_are_the_same_ones():

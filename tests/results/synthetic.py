@@ -81,6 +81,10 @@ class World:
     drift: float = 1.0  # factor of the second half of the open window over the first, in the last block's hybrid arm
     observed: bool = True
     recovers: bool = True
+    gateway_replicas: int = 1
+    lost_at_kill: int = 0  # requests that pass the gateway, were under way when an instance of it died, and are lost
+    lost_while_down: float = 0.0  # share of the requests that pass the gateway, lost while an instance of it is down
+    failed_connects: int = 0  # of clients and of services each, in each crash of an instance
     probe_status: dict[str, int] = field(
         default_factory=lambda: {"internal_without_key": 403, "internal_with_key": 200, "internal_through_gateway": 404}
     )
@@ -169,6 +173,7 @@ def _plan(world: World) -> Plan:
         settings=world.settings,
         trials=[replace(trial, index=at) for at, trial in enumerate(_planned(world))],
         gateways=[PlannedGateway(name, f"{name} 1.0", *POOL, _config(name)) for name in ("builtin", *world.further)],
+        gateway_replicas=world.gateway_replicas,
     )
 
 
@@ -283,10 +288,14 @@ def _cpu(world: World, trial: PlannedTrial, total_ns: float, generator_ns: float
     """Split CPU so that the gateway has `gateway_demand` times the busiest service, and the total is as given."""
     shares = {"auth": 0.8, "user": 1.0, "course": 0.9, "exercise": 0.7, "notification": 0.4}
     if trial.mode != "direct":
-        shares["gateway"] = world.gateway_demand
+        shares |= dict.fromkeys(_instances(world), world.gateway_demand / world.gateway_replicas)
     whole = sum(shares.values())
     cpu = {name: int(total_ns * share / whole) for name, share in shares.items()}
     return {**cpu, "generator": int(generator_ns)}
+
+
+def _instances(world: World) -> list[str]:
+    return ["gateway", "gateway-2"][: world.gateway_replicas]
 
 
 def _samples(
@@ -352,6 +361,7 @@ def _fault_trial(world: World, trial: PlannedTrial, noise: float, rng: Any) -> A
     faulted = _samples(world, "fault", starts["fault"], span, world.fault_requests, speed, rng)
     after = _samples(world, "after", starts["after"], span, 400, speed, rng)
     _apply(world, trial.mode, target, faulted)
+    failing_over = _fail_over(world, trial.mode, samples, faulted, rng) if target == "gateway" else []
     if not world.recovers:
         _apply(world, trial.mode, target, after)
     for part in (faulted, after):
@@ -361,8 +371,26 @@ def _fault_trial(world: World, trial: PlannedTrial, noise: float, rng: Any) -> A
     if world.observed:
         events += [Event(900 * MS, "fault_seen", target), Event(1520 * MS, "heal_seen", target)]
     calls = _calls(world, trial, "fault", starts["fault"], 50, speed, rng, attempts=2)
-    record = TrialRecord(trial, "done", windows, events, [], [], {}, _generator(world), 0.1)
+    record = TrialRecord(trial, "done", windows, events + failing_over, [], [], {}, _generator(world), 0.1)
     return record, samples, calls
+
+
+def through_gateway(mode: str, flow: dict[str, Any]) -> bool:
+    """Whether any of the flow's requests pass the gateway."""
+    return mode != "direct" and (flow["origin"] == "external" or (mode == "gateway" and bool(flow.get("calls"))))
+
+
+def _fail_over(world: World, mode: str, before: dict[str, list[Any]], down: dict[str, list[Any]], rng: Any) -> Any:
+    """Lose what is on its way when an instance dies and a share of what comes while it is down; return the events."""
+    passing = {flow["name"] for flow in SCENARIO["flows"] if through_gateway(mode, flow)}
+    hit = [at for at, flow in enumerate(before["flow"]) if flow in passing]
+    for at in hit[len(hit) - world.lost_at_kill :]:
+        before["outcome"][at], before["effect"][at], before["done_ns"][at] = "error", "none", 891 * MS
+    for at in np.flatnonzero(rng.random(len(down["flow"])) < world.lost_while_down):
+        if down["flow"][at] in passing:
+            down["outcome"][at], down["effect"][at] = "error", "none"
+    callers = ("generator", "course") if passing else ()
+    return [Event(892 * MS, "connect_failed", one) for one in callers for _ in range(world.failed_connects)]
 
 
 def _apply(world: World, mode: str, target: str, samples: dict[str, list[Any]]) -> None:

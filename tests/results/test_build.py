@@ -110,6 +110,28 @@ def test_the_null_control_is_compared_in_every_compared_metric(usual):
     assert all("direct-null" in found for key, found in arms.items() if key.component != "gateway")
 
 
+def test_two_gateway_instances_cost_what_both_cost_and_the_busier_one_fills_a_core_first(tmp_path):
+    small = {"faults": False, "searches": False, "claims": [], "open_requests": 100, "saturation_requests": 10}
+    found = {
+        count: figures(build(write_record(tmp_path / str(count), World(gateway_replicas=count, noise=0.0, **small))))
+        for count in (1, 2)
+    }
+    cpu, demand = ("cpu_per_request", "", "gateway", "gateway"), ("bottleneck_demand", "", "", "gateway")
+    assert found[2][cpu].point == pytest.approx(found[1][cpu].point, rel=1e-3)
+    assert {key[2] for key in found[2]} == {key[2] for key in found[1]}
+    assert found[1][demand].point == pytest.approx(1.6, rel=1e-3)
+    assert found[2][demand].point == pytest.approx(0.8, rel=1e-3)
+
+
+def test_a_record_from_before_there_were_several_gateway_instances_is_of_one(tmp_path):
+    run = write_record(tmp_path, World(faults=False, keep=lambda t: False))
+    path = run / "record" / "plan.json"
+    plan = json.loads(path.read_text())
+    del plan["gateway_replicas"]
+    path.write_text(json.dumps(plan))
+    assert RecordReader(run).plan.gateway_replicas == 1
+
+
 @pytest.mark.parametrize("kept", [0, 1, 2, 5])
 def test_an_interrupted_record_still_gives_every_report(tmp_path, kept):
     write_record(tmp_path, World(keep=lambda t: t.index < kept, fault_requests=100))

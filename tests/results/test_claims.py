@@ -8,6 +8,7 @@ import pytest
 from results.claims import KINDS, ClaimProblem
 from results.judge import check_claims
 from scenarios.model import Scenario
+from tests.results.synthetic import MODES as ALL_MODES
 from tests.results.synthetic import SCENARIO, World, claim, crash_fate, shipped
 
 Steady = partial(World, faults=False)
@@ -195,6 +196,96 @@ def test_no_single_point(judged, fate, word):
     finding = one(judged, World(claims=[shipped("hybrid-no-spof")], fate=fate, keep=lambda t: t.mode == "hybrid"))
     assert finding.verdict == word
     assert word == "confirmed" or "gateway (100 %)" in finding.why
+
+
+def pair(fate=gateway_harmless, **more):
+    """A world with two gateway instances, one of which is crashed; only what the claim about them needs."""
+    fields = {"claims": [shipped("gateway-ha")], "gateway_replicas": 2, "fault_blocks": 4, "fault_requests": 2000}
+    fields |= {"searches": False, "open_requests": 200, "saturation_requests": 10}
+    return crashes(set(ALL_MODES), {"gateway"}, fate=fate, **{**fields, **more})
+
+
+def bystander_fails(mode, target, flow):
+    """In hybrid mode internally started work does not pass the gateway; in direct mode nothing does."""
+    aside = mode == "direct" or (mode == "hybrid" and flow["origin"] == "internal")
+    return ("error", "none") if aside else gateway_harmless(mode, target, flow)
+
+
+def one_flow_fails(mode, target, flow):
+    return ("error", "none") if flow["name"] == "login" else gateway_harmless(mode, target, flow)
+
+
+@pytest.mark.parametrize(
+    ("world", "word", "says"),
+    [
+        (
+            pair(lost_at_kill=5),
+            "confirmed",
+            "all flows that pass the gateway in gateway and hybrid mode lose at most 1 %",
+        ),
+        (pair(fate=bystander_fails), "confirmed", "In direct mode nothing passes the gateway"),
+        (pair(fate=crash_fate), "refuted", "register in gateway mode (100 %, up to 100 %)"),
+        (pair(lost_while_down=0.08), "refuted", "these lose more"),
+        (pair(fate=one_flow_fails), "refuted", "these lose more: login in gateway mode"),
+        (pair(fault_requests=300), "inconclusive", "more fault block"),
+    ],
+)
+def test_failover(judged, world, word, says):
+    finding = one(judged, world)
+    assert finding.verdict == word
+    assert says in finding.why
+    assert "In hybrid mode study_reminders and progress_sync do not pass the gateway" in finding.why
+    assert {part["mode"]: len(part["flows"]) for part in finding.details} == {"gateway": 8, "hybrid": 6}
+
+
+def test_failover_says_what_it_cost(judged):
+    finding = one(judged, pair(lost_at_kill=5, failed_connects=3))
+    assert "What failing over cost: in gateway mode 20 of " in finding.why
+    for part in finding.details:
+        assert (part["lost"], part["crashes"], part["connects_failed"]) == (4 * 5, 4, 4 * 2 * 3)
+        assert part["lost_per_1000"] == pytest.approx(1000 * 20 / part["at_stake"])
+        assert (part["lost_per_1000_without_crash"], part["lost_after_restart"]) == (0, 0)
+        assert part["back_in_band_s"] == 0
+
+
+def test_failover_that_never_ends_is_not_seen_to_end(judged):
+    finding = one(judged, pair(fate=crash_fate, recovers=False))
+    assert [part["back_in_band_s"] for part in finding.details] == [None, None]
+    assert [part["not_back_in"] for part in finding.details] == [4, 4]
+    assert "goodput back not seen" in finding.why
+
+
+def test_failover_of_a_single_instance_is_not_testable(judged):
+    finding = one(judged, pair(gateway_replicas=1))
+    assert finding.verdict == "not testable"
+    assert "run with --gateway-replicas 2" in finding.why
+
+
+def test_failover_without_a_crash_is_open(judged):
+    finding = one(judged, pair(faults=False))
+    assert finding.verdict == "inconclusive"
+    assert "No usable trial" in finding.why
+
+
+@pytest.mark.parametrize(("weight", "word"), [(0.8, "confirmed"), (0.95, "refuted")])
+def test_failover_may_ask_for_a_share_of_the_weight(judged, weight, word):
+    """Login is a tenth to an eighth of what passes the gateway."""
+    ha = shipped("gateway-ha")
+    claims = [{**ha, "reads": {**ha["reads"], "weight": weight}}]
+    assert one(judged, pair(fate=one_flow_fails, claims=claims)).verdict == word
+
+
+def test_a_claim_about_a_gateway_that_is_down_is_not_judged_by_the_crash_of_one_of_two(judged):
+    claims = [shipped(name) for name in ("gateway-down-internal", "gateway-down-all", "failure-impact")]
+    for finding in judged(pair(claims=claims)).values():
+        assert finding.verdict == "not testable"
+        assert "of 2 instances the fault hit one: run with --gateway-replicas 1" in finding.why
+
+
+@pytest.mark.parametrize(("fate", "word"), [(gateway_harmless, "confirmed"), (crash_fate, "refuted")])
+def test_one_of_two_instances_is_a_component_that_may_be_a_single_point(judged, fate, word):
+    world = World(claims=[shipped("hybrid-no-spof")], fate=fate, keep=lambda t: t.mode == "hybrid", gateway_replicas=2)
+    assert one(judged, world).verdict == word
 
 
 def orphans(mode, target, flow):

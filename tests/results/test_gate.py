@@ -143,6 +143,15 @@ def test_other_settings_are_not_compared(current, baseline, name):
         check(current, baseline)
 
 
+def test_results_from_before_there_were_several_gateway_instances_are_of_one(current, baseline):
+    before = copy.deepcopy(baseline)
+    del before["run"]["gateway_replicas"]
+    assert check(current, before).exit_code == 0
+    current["run"]["gateway_replicas"] = 2
+    with pytest.raises(BadInput, match="another gateway_replicas"):
+        check(current, before)
+
+
 def test_a_metric_of_one_block_stays_open(current, baseline):
     for one in current["comparisons"]:
         one.update(n=1, sd_log=None)

@@ -9,10 +9,13 @@ import jsonschema
 import pytest
 
 from results.doubt import Doubt
+from results.failover import FailoverCost
+from results.impact import Case
 from results.judge import Verdict
 from results.reports import FORMATS
 from results.reports.as_html import render as page
 from results.reports.as_json import as_data, render
+from results.reports.tables import failover
 from results.summary import sentences, verdict_counts, verdict_rows
 
 
@@ -71,7 +74,8 @@ def test_absolute_claims_carry_their_host_and_its_units(data):
     assert scope["in_host_units"]["value"] == pytest.approx(point * 1000 / 25)
     assert "host" not in claims["latency-ratio"]["scope"]
     assert (
-        claims["latency-ratio"]["scope"] | {"gateway": "builtin", "work": "bare", "policy": "none"}
+        claims["latency-ratio"]["scope"]
+        | {"gateway": "builtin", "gateway_replicas": 1, "work": "bare", "policy": "none"}
         == (claims["latency-ratio"]["scope"])
     )
 
@@ -111,6 +115,21 @@ def test_what_a_scenario_says_is_escaped(usual):
 def test_reports_say_what_hybrid_does_not_change(html, markdown):
     for text in (html, markdown):
         assert "lose everything with it in hybrid mode as well" in text
+
+
+def test_a_run_with_two_gateway_instances_says_so_wherever_the_gateway_is_named(usual):
+    cost = FailoverCost(Case("crash", "gateway", "hybrid"), ("login",), 2, 400, 3, 1, 900, 0, 0.1, 0, 5, 7, 2)
+    two = replace(usual, plan=replace(usual.plan, gateway_replicas=2), failovers=(cost,))
+    text = page(two)
+    for says in ("builtin gateway, 2 instances", "builtin, 2 instances", "--gateway builtin --gateway-replicas 2"):
+        assert says in text
+    assert as_data(two)["run"]["gateway_replicas"] == 2
+    assert "lose everything with it in hybrid mode" not in text
+    assert "its crash is that of one of them" in text
+    row = [cell for name, *cells in failover(two).rows for cell in cells]
+    assert row == ["hybrid", "2", "3 of 400", "7.5", "0", "1", "within 0.15 s", "5", "7", "2"]
+    assert "What failing over cost" in text
+    assert "What failing over cost" not in page(usual)
 
 
 def test_an_invalid_run_says_so_before_anything_else(usual):

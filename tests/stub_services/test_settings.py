@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stub_services.settings import Settings, SettingsError, peer_address
+from stub_services.settings import Settings, SettingsError, peer_address, peer_addresses
 
 
 def from_environment(tmp_path, **environ):
@@ -55,6 +55,9 @@ def test_the_environment_is_read(tmp_path):
         ("USER_SERVICE_URL", "http://127.0.0.1:99999"),
         ("USER_SERVICE_URL", "http://127.0.0.1/api"),
         ("USER_SERVICE_URL", "http://[::1"),
+        ("USER_SERVICE_URL", "http://127.0.0.1:1,"),
+        ("USER_SERVICE_URL", "http://127.0.0.1:1,http://127.0.0.1:2/api"),
+        ("USER_SERVICE_URL", "http://127.0.0.1:1,http://127.0.0.1:1"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line(tmp_path, variable, value):
@@ -74,6 +77,12 @@ def test_an_unknown_service_and_an_impossible_port_are_refused(tmp_path):
 def test_addresses_are_read():
     assert peer_address("user", "http://127.0.0.1:8082/") == ("127.0.0.1", 8082)
     assert peer_address("user", "http://localhost") == ("localhost", 80)
+
+
+def test_several_addresses_of_one_peer_are_read_in_their_order():
+    urls = "http://127.0.0.1:9002, http://127.0.0.1:9001/"
+    assert peer_addresses("user", urls) == [("127.0.0.1", 9002), ("127.0.0.1", 9001)]
+    assert peer_addresses("user", "http://127.0.0.1:9002") == [("127.0.0.1", 9002)]
 
 
 def test_settings_travel_to_another_process(tmp_path):
