@@ -161,6 +161,7 @@ def test_it_asks_a_real_service_by_the_gateways_client():
             verdicts.append(await asyncio.wait_for(verdict, 5))
         inquirer.close()
         server.close()
+        peer.end()
         await asyncio.sleep(0)
         assert all(b"\r\nAuthorization: Bearer x\r\n" in request for request in peer.requests)
         return verdicts

@@ -360,6 +360,7 @@ def test_claims_are_told_upstream():
     assert refusal is None
     assert lines_of(exchange.request_lines) == {"X-User-Id": "someone", "X-Role": "admin"}
     assert lines_of(Rig(CLAIMS).ask(signed())[1].request_lines) == {"X-User-Id": "someone"}
+    assert Rig(CLAIMS).check.request_owned == {b"x-user-id", b"x-role"}
 
 
 @pytest.mark.parametrize("forged", ["X-Role", "x-role", "X_ROLE", "x_user-id", "X-User_Id"])
