@@ -22,6 +22,7 @@ class RequestIds:
 
     Sane is one field line of at most 128 visible ASCII characters. Ids come from `rng`: unique, no secret.
     `answer_dropped` names what must not travel from the upstream's answer: an echo of the id that is told here.
+    `request_owned` names what only the gateway tells the upstream; the client may not, in trailers either.
     """
 
     def __init__(self, config: RequestId, rng: random.Random) -> None:
@@ -30,7 +31,7 @@ class RequestIds:
         self._trust = config.trust
         self._find = all_values(config.field)
         self._random_bytes = rng.randbytes
-        self.answer_dropped = frozenset({self._low})
+        self.answer_dropped = self.request_owned = frozenset({self._low})
 
     def __call__(self, exchange: Exchange) -> None:
         """Name the request: upstream, to the client, and for the log."""
@@ -56,6 +57,8 @@ class TraceContext:
     A valid traceparent is continued: its trace id and flags, with a parent id of our own. Anything else, also two
     of them, begins a new trace, sampled with the configured share, and then what came as tracestate is dropped.
     """
+
+    request_owned = frozenset({b"traceparent", b"tracestate"})  # not to be taken from trailers
 
     def __init__(self, config: Trace, rng: random.Random) -> None:
         self._share = config.sampled_share

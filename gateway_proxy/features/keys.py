@@ -48,7 +48,7 @@ class Keys:
 
     def find(self, kid: object) -> Key | None:
         """Return the key that a token with this `kid` must be signed with; None as kid: it names none."""
-        if kid is None or not self._by_id:
+        if kid is None:
             return self._alone
         return self._by_id.get(kid) if isinstance(kid, str) else None
 

@@ -56,6 +56,9 @@ class JwtCheck:
     are dropped. A claim that is missing is not told. A string is sent as UTF-8, a number or boolean as JSON, a list of
     strings with commas between; a token is refused whose claim cannot be told so unharmed.
 
+    `request_owned` names these fields (lower case) for who forwards trailers: some servers add trailers to the fields
+    of the head (uvicorn does), where a client could forge them after all.
+
     Keys are read here: a new JwtCheck at a reload takes new keys and forgets every token. Raises KeyProblem.
     `exchange.claims` is one object for all requests with that token; nobody may change it.
     """
@@ -67,6 +70,7 @@ class JwtCheck:
         self._keys = load_keys(config)
         self._good: Remembered[_Good] = Remembered(config.cached_tokens)
         self._authorizations = all_values("Authorization")
+        self.request_owned = frozenset(field.lower().encode("ascii") for field in claims.values())
         self._forged = lookalikes(claims.values()) if claims else None
 
     def __call__(self, exchange: Exchange) -> Refusal | None:

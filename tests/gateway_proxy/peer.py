@@ -14,9 +14,12 @@ class Peer(asyncio.Protocol):
         self.connections = []
 
     def __call__(self):
-        connection = PeerConnection(self)
-        self.connections.append(connection)
-        return connection
+        return PeerConnection(self)
+
+    def end(self):
+        """Close what is open: uvloop may wait for it for ever when its loop is closed."""
+        for connection in self.connections:
+            connection.transport.abort()
 
 
 class PeerConnection(asyncio.Protocol):
@@ -26,6 +29,7 @@ class PeerConnection(asyncio.Protocol):
 
     def connection_made(self, transport):
         self.transport = transport
+        self.peer.connections.append(self)
 
     def connection_lost(self, exc):
         self.lost = True

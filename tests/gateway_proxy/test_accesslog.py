@@ -97,12 +97,12 @@ def test_a_step_of_the_wall_clock_is_followed_after_the_next_batch(rig):
 
 @pytest.mark.parametrize("target", ['/"', "/\\", '/\\",\\"', "/\xe9\xff", "/\x80%00", "/a'b<>{}|^`"])
 def test_whatever_a_client_sends_stays_in_its_place(rig, target):
-    exchange = exchange_of()
-    exchange.target = target.encode("latin-1")
-    exchange.request_id = target.encode("latin-1")
-    rig.add(exchange)
-    (line,) = rig.lines()
-    assert (line["path"], line["request_id"], line["outcome"]) == (target, target, "")
+    for name in ("target", "request_id", "peer"):
+        exchange = exchange_of()
+        setattr(exchange, name, target.encode("latin-1"))
+        rig.add(exchange)
+    path, request_id, client = rig.lines()
+    assert (path["path"], request_id["request_id"], client["client"]) == (target,) * 3
 
 
 def test_no_byte_breaks_a_line(rig):

@@ -111,7 +111,9 @@ def test_nothing_is_remembered_unless_asked_for():
     rig = Rig()
     for _ in range(2):
         assert rig.judge(TOKEN, answer=reply(200)) is None
-    assert len(rig.service.asked) == 2
+    assert rig.judge(TOKEN, answer=reply(401)).status == 401
+    assert len(rig.service.asked) == 3
+    assert (len(rig.step._passes), len(rig.step._refusals)) == (0, 0)
 
 
 def test_answers_are_kept_for_the_time_from_their_coming():
@@ -159,6 +161,7 @@ def test_it_asks_a_real_service_by_the_gateways_client():
             verdicts.append(await asyncio.wait_for(verdict, 5))
         inquirer.close()
         server.close()
+        peer.end()
         await asyncio.sleep(0)
         assert all(b"\r\nAuthorization: Bearer x\r\n" in request for request in peer.requests)
         return verdicts

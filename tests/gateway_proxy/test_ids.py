@@ -64,7 +64,8 @@ def test_the_field_can_have_another_name():
     exchange = named("X-Request-Id: other", field="Correlation-Id")
     assert [*lines_of(exchange.request_lines)] == ["Correlation-Id"]
     assert exchange.dropped == set()
-    assert RequestIds(RequestId(field="Correlation-Id"), random.Random(1)).answer_dropped == {b"correlation-id"}
+    step = RequestIds(RequestId(field="Correlation-Id"), random.Random(1))
+    assert step.answer_dropped == step.request_owned == {b"correlation-id"}
 
 
 def traced(*fields, share=1.0, seed=1):

@@ -35,6 +35,7 @@ def run(scenario, answers=(), **options):
         finally:
             rig.inquirer.close()
             server.close()
+            peer.end()
             await asyncio.sleep(0)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
