@@ -105,7 +105,7 @@ class Metrics:
             times.upstream[bisect_left(BOUNDS_NS, upstream_ns)] += 1
             times.upstream_ns += upstream_ns
             self._count_attempts(exchange.upstream, exchange.attempts)
-        if outcome == "refused":
+        if outcome == "refused" and exchange.status >= 400:  # not the answer to a preflight
             self._refusals[route, exchange.status] += 1
 
     def _count_attempts(self, upstream: str, attempts: int) -> None:

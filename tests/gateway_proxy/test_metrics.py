@@ -103,10 +103,10 @@ def test_attempts_and_retries_are_counted_by_upstream():
 
 
 def test_refusals_are_counted_by_reason():
-    refused = [{"status": status, "outcome": "refused"} for status in (429, 429, 401, 299)]
+    refused = [{"status": status, "outcome": "refused"} for status in (429, 429, 401, 499, 204)]
     samples, _ = read(filled(*refused, sent(2, 1, 404)).render())
     counted = {key[1:]: value for key, value in samples.items() if key[0] == "gateway_refusals_total"}
-    assert counted == {("too_many_requests", "a"): 2, ("unauthorized", "a"): 1, ("status_299", "a"): 1}
+    assert counted == {("too_many_requests", "a"): 2, ("unauthorized", "a"): 1, ("status_499", "a"): 1}
 
 
 def test_connections_and_other_numbers_are_read_when_asked_for():
