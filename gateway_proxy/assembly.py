@@ -140,7 +140,7 @@ def _log(settings: GatewayConfig, before: Assembly | None) -> AccessLog | None:
 
     log = settings.access_log
     try:
-        return AccessLog(log.file, log.flush_s, lambda exchange: exchange.address)
+        return AccessLog(log.file, log.flush_s)
     except OSError as error:
         raise AssemblyProblem(f"access_log.file: {log.file}: {error.strerror or error}") from None
 
@@ -189,6 +189,7 @@ class _Builder:
         made.steps = tuple(step for step in steps if step is not None)
         made.answer_steps = (cors.answer,) if cors is not None else ()
         made.answer_dropped = frozenset().union(*(getattr(step, "answer_dropped", ()) for step in made.steps))
+        made.request_owned = frozenset().union(*(getattr(step, "request_owned", ()) for step in made.steps))
         made.end_steps = self._ends
         made.retry = self._retry(route)
         made.replayed_bytes = route.retry.max_body_bytes if route.retry is not None else 0

@@ -416,7 +416,8 @@ class ClientConnection(asyncio.Protocol):
         if isinstance(body, ChunkedBody):
             payload = chunk(payload)
             if body.complete:
-                payload += last_chunk(body.trailers())
+                owned = _NOTHING if self.featured is None else self.featured.request_owned
+                payload += last_chunk(body.trailers(owned))
         if body.complete:
             self._buffer = body.rest
             self._body = None
@@ -555,8 +556,10 @@ class ClientConnection(asyncio.Protocol):
         if self.featured is not None:
             self.featured.answered_here(status)
         self._held = []
-        own = lines + self.answer_begins()
-        self.transport.write(local_answer(status, why, own, self.asks_head))
+        answer = local_answer(status, why, lines + self.answer_begins(), self.asks_head)
+        if self.featured is not None:
+            self.featured.exchange.body_bytes = len(answer) - answer.find(b"\r\n\r\n") - 4
+        self.transport.write(answer)
 
     def _linger(self) -> None:
         """Close our half and discard what the client still sends: a reset could overtake the answer (RFC 9112 9.6)."""

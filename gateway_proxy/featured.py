@@ -241,6 +241,11 @@ class Featured:
         self._add_lines(None)
 
     @property
+    def request_owned(self) -> frozenset[bytes]:
+        """The fields (lower case) that the client may not send upstream, not as trailers either."""
+        return self._route.request_owned
+
+    @property
     def answer_dropped(self) -> frozenset[bytes]:
         """The fields (lower case) that the upstream may not send to the client."""
         return self._route.answer_dropped
@@ -253,7 +258,7 @@ class Featured:
     def end(self, outcome: str) -> None:
         """End the exchange: ok (answered, by whomever), client_gone, or aborted (an answer that broke off).
 
-        An answer of the gateway's own is upstream_failed when it stands for one that did not come, else refused.
+        An error of the gateway's own is upstream_failed when it stands for an answer that did not come, else refused.
         """
         exchange = self.exchange
         if self._cancel is not None:
@@ -261,7 +266,7 @@ class Featured:
             self._cancel = None
         if self._trying:
             self._give_back(outcome)
-        if outcome == "ok" and exchange.own:
+        if outcome == "ok" and exchange.own and exchange.status >= 400:
             outcome = "upstream_failed" if self._failed else "refused"
         exchange.outcome = outcome
         exchange.ended_ns = time.monotonic_ns()

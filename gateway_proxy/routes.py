@@ -41,6 +41,7 @@ class Route:
     """
 
     __slots__ = (
+        "_answers_preflights",
         "_fields",
         "_host",
         "_methods",
@@ -55,6 +56,7 @@ class Route:
         "pool",
         "prefix",
         "replayed_bytes",
+        "request_owned",
         "retry",
         "rng",
         "steps",
@@ -80,11 +82,13 @@ class Route:
         self._methods = frozenset(method.encode("ascii") for method in route.methods)
         self._fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in route.fields.items()]
         self._replacement = _replacement(route)
+        self._answers_preflights = route.cors is not None
         self.upgrade = frozenset(protocol.encode("ascii") for protocol in route.upgrade)
         self.rng = rng
         self.steps: tuple[Step, ...] = ()
         self.answer_steps: tuple[AnswerStep, ...] = ()
         self.answer_dropped: frozenset[bytes] = frozenset()
+        self.request_owned: frozenset[bytes] = frozenset()
         self.end_steps: tuple[EndStep, ...] = ()
         self.retry: RetryRule | None = None
         self.replayed_bytes = 0  # the longest body that is held to be sent again
@@ -114,9 +118,15 @@ class Route:
         """Say whether host, method and fields of the request are this route's."""
         if self._host and not self._is_host(reader.host):
             return False
-        if self._methods and reader.method not in self._methods:
+        if self._methods and reader.method not in self._methods and not self._is_preflight(reader):
             return False
         return all(field_of(reader.head, name) == value for name, value in self._fields)
+
+    def _is_preflight(self, reader: RequestReader) -> bool:
+        """A preflight asks on behalf of the method that it names (Fetch, CORS-preflight)."""
+        if not self._answers_preflights or reader.method != b"OPTIONS":
+            return False
+        return field_of(reader.head, b"Access-Control-Request-Method") in self._methods
 
     def _is_host(self, host: bytes | None) -> bool:
         """Compare without the port; `*.` stands for at least one label."""

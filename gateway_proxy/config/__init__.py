@@ -14,7 +14,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway_proxy.config import kinds
-from gateway_proxy.config.kinds import Count, FieldName, FileName, Frozen, Name, Port, Seconds, Size
+from gateway_proxy.config.kinds import Count, FileName, Frozen, Name, Port, Seconds, Size
 from gateway_proxy.config.routes import Route, Timeouts
 from gateway_proxy.config.upstreams import Upstream
 from scenarios.files import FileProblem, LocatedError, load_model
@@ -83,7 +83,7 @@ class Forwarding(Frozen):
 class RequestId(Frozen):
     """Give every request an id, told upstream, to the client and in the log; `trust` keeps the one that came."""
 
-    field: FieldName = "X-Request-Id"
+    field: kinds.OwnField = "X-Request-Id"
     trust: bool = False
 
 

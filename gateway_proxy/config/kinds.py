@@ -30,6 +30,18 @@ def _check_path(path: str) -> str:
     return path
 
 
+_NOT_OWN = frozenset(
+    {"authorization", "connection", "content-length", "cookie", "expect", "host", "keep-alive", "te", "trailer"}
+    | {"transfer-encoding", "upgrade", "via"}
+)
+
+
+def _check_own(name: str) -> str:
+    if name.lower() in _NOT_OWN:
+        raise ValueError(f"{name!r} frames, routes or authorises a request; take a field of its own")
+    return name
+
+
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Size = Annotated[int, Field(strict=True, ge=0)]
@@ -40,6 +52,7 @@ Weight = Annotated[int, Field(strict=True, ge=1, le=1000)]
 Status = Annotated[int, Field(strict=True, ge=200, le=599)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 FieldName = Annotated[str, StringConstraints(pattern=_TOKEN)]
+OwnField = Annotated[FieldName, AfterValidator(_check_own)]
 FieldValue = Annotated[str, StringConstraints(pattern=r"^[!-~](?:[ -~]*[!-~])?$")]
 Method = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z-]*$")]
 Path = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$"), AfterValidator(_check_path)]

@@ -14,6 +14,7 @@ from gateway_proxy.config.kinds import (
     Frozen,
     Method,
     Name,
+    OwnField,
     Path,
     Seconds,
     Share,
@@ -24,7 +25,8 @@ from gateway_proxy.config.kinds import (
 from scenarios.files import LocatedError
 
 Host = Annotated[str, StringConstraints(pattern=r"^(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$", to_lower=True)]
-Origin = Annotated[str, StringConstraints(pattern=r"^(?:\*|null|[a-z][a-z0-9+.-]*://[!-~]+)$")]
+# As browsers write it: no path, no slash at the end, no upper case (the HTML standard's serialisation of an origin).
+Origin = Annotated[str, StringConstraints(pattern=r"^(?:\*|null|[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+)$")]
 LimitKey = Annotated[
     str, StringConstraints(pattern=r"^(?:client|route|field:[!#$%&'*+.^_`|~0-9A-Za-z-]+|claim:[!-~]+)$")
 ]
@@ -124,7 +126,7 @@ class Auth(Frozen):
 
     jwt: Jwt | None = None
     ask: Ask | None = None
-    claims: dict[str, FieldName] = Field(default_factory=dict)
+    claims: dict[str, OwnField] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -132,6 +134,9 @@ class Auth(Frozen):
             raise ValueError("needs one of jwt and ask")
         if self.claims and self.jwt is None:
             raise LocatedError(("claims",), "needs jwt: a token that is judged elsewhere is not read here")
+        fields = [field.lower() for field in self.claims.values()]
+        if len(set(fields)) < len(fields):
+            raise LocatedError(("claims",), "two claims in one field: each needs its own")
         return self
 
 
@@ -147,8 +152,9 @@ class Cors(Frozen):
 
     @model_validator(mode="after")
     def _no_open_credentials(self) -> Self:
-        if self.credentials and "*" in self.origins:
-            raise LocatedError(("origins",), "'*' does not go with credentials; name the origins")
+        for name in ("origins", "headers"):
+            if self.credentials and "*" in getattr(self, name):
+                raise LocatedError((name,), f"'*' does not go with credentials; name the {name}")
         return self
 
 

@@ -22,17 +22,13 @@ _LINE = (
 )
 
 
-def _no_target(_exchange: Exchange) -> str:
-    return ""
-
-
 class AccessLog:
     """Writes to `file`, which is created if need be and only ever appended to. Raises OSError if it cannot be opened.
 
     A line has `time` (RFC 3339, UTC, ms: when the exchange ended), `client`, `method`, `path` (raw, without the
     query, which may hold secrets), `status` (0: none was sent), `bytes` (of the answer's body), `duration_ms`,
     `gateway_ms` and `upstream_ms` (as gateway_proxy.exchange defines them), `attempts`, `request_id`, `upstream`,
-    `target` (the address, by `target_of`), `route`, `outcome`. Bytes beyond ASCII are written as the code points of
+    `target` (the address), `route`, `outcome`. Bytes beyond ASCII are written as the code points of
     the same number.
 
     Lines wait until there are 64 KiB of them, or `flush_s` seconds have passed when `flush_if_due` is called. A batch
@@ -45,13 +41,11 @@ class AccessLog:
         self,
         file: str,
         flush_s: float,
-        target_of: Callable[[Exchange], str] = _no_target,
         wall_ns: Callable[[], int] = time.time_ns,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._file = file
         self._flush_s = flush_s
-        self._target_of = target_of
         self._wall_ns = wall_ns
         self._clock_ns = clock_ns
         self._fd = _open(file)
@@ -78,7 +72,7 @@ class AccessLog:
         if second != self._second:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode("ascii")
-        tail = (exchange.upstream, self._target_of(exchange), exchange.route, exchange.outcome)
+        tail = (exchange.upstream, exchange.address, exchange.route, exchange.outcome)
         duration_ns, upstream_ns = exchange.ended_ns - exchange.began_ns, exchange.upstream_ns
         peer, path, request_id = exchange.peer, exchange.path, exchange.request_id
         if (peer + path + request_id).translate(None, _SAFE):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway_proxy.http1.errors import ProtocolError
-from gateway_proxy.http1.fields import clean_trailers
+from gateway_proxy.http1.fields import NONE, clean_trailers
 
 LAST_CHUNK = b"0\r\n\r\n"
 _LINE_LIMIT_BYTES = 4096
@@ -23,8 +23,8 @@ class Body(Protocol):
     def read(self, data: bytes) -> bytes:
         """Return the payload in `data`. Raises ProtocolError when the framing is broken."""
 
-    def trailers(self) -> bytes:
-        """Return the trailer fields that may travel on, as whole lines."""
+    def trailers(self, owned: frozenset[bytes] = NONE) -> bytes:
+        """Return the trailer fields that may travel on, as whole lines, without those that are `owned` by this hop."""
 
 
 class SizedBody:
@@ -46,7 +46,7 @@ class SizedBody:
         self.complete = self.left == 0
         return data
 
-    def trailers(self) -> bytes:
+    def trailers(self, owned: frozenset[bytes] = NONE) -> bytes:  # noqa: ARG002 - of the protocol
         """Return nothing: only chunked bodies have trailers."""
         return b""
 
@@ -64,7 +64,7 @@ class ClosedBody:
         """Return `data`: all of it is payload."""
         return data
 
-    def trailers(self) -> bytes:
+    def trailers(self, owned: frozenset[bytes] = NONE) -> bytes:  # noqa: ARG002 - of the protocol
         """Return nothing: only chunked bodies have trailers."""
         return b""
 
@@ -96,9 +96,9 @@ class ChunkedBody:
             self.rest, self._buffer = self._buffer, b""
         return payload[0] if len(payload) == 1 else b"".join(payload)
 
-    def trailers(self) -> bytes:
+    def trailers(self, owned: frozenset[bytes] = NONE) -> bytes:
         """Return the trailer fields that may travel on. Raises ProtocolError when they are not valid fields."""
-        return clean_trailers(b"".join(self._trailers))
+        return clean_trailers(b"".join(self._trailers), owned)
 
     def _line(self, limit: int) -> bytes | None:
         end = self._buffer.find(b"\n", self._at)

@@ -111,12 +111,17 @@ def cut_named(head: bytes, names: frozenset[bytes] | set[bytes]) -> bytes:
     return b"\r\n".join([first, *kept])
 
 
-def clean_trailers(section: bytes) -> bytes:
+def clean_trailers(section: bytes, owned: frozenset[bytes] = NONE) -> bytes:
     """Return a trailer section's lines that may travel on (RFC 9110 6.5.1), each with its line end.
 
-    Raises ProtocolError when they are no field lines.
+    `owned` are fields (lower case) that only this hop may send; `_` is taken for `-`, as some receivers do. Raises
+    ProtocolError when they are no field lines.
     """
     if not FIELD_LINES(section):
         raise ProtocolError("malformed trailer field")
     lines = section.split(b"\r\n")[:-1]
-    return b"".join(line + b"\r\n" for line in lines if line.partition(b":")[0].lower() not in _TRAILER_REFUSED)
+    return b"".join(line + b"\r\n" for line in lines if _may_travel(line.partition(b":")[0].lower(), owned))
+
+
+def _may_travel(name: bytes, owned: frozenset[bytes]) -> bool:
+    return name not in _TRAILER_REFUSED and name.replace(b"_", b"-") not in owned

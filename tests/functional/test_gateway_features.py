@@ -368,7 +368,10 @@ def test_a_token_is_checked_here_and_its_claim_told_upstream_and_not_forged(tmp_
         assert get(gw).get("www-authenticate").startswith("Bearer")
         assert get(gw, fields=bearer(exp=1)).status == 401
         assert get(gw, fields=bearer() + b"X-User-Id: root\r\n").status == 200
-    assert [request.all("x-user-id") for request in seen(upstream)] == [["u1"]]
+        chunked = b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n%b\r\n" % bearer()
+        assert gw.ask(chunked + b"0\r\nX-User-Id: root\r\nx_user_id: root\r\nX-Sum: 1\r\n\r\n").status == 200
+    assert [request.all("x-user-id") for request in seen(upstream)] == [["u1"], ["u1"]]
+    assert seen(upstream)[1].trailers == [b"X-Sum: 1\r\n"]  # what an upstream may take for a field is none of theirs
 
 
 def test_a_token_is_judged_by_asking_and_nobody_passes_while_the_judge_is_down(tmp_path, upstream, second):
@@ -421,6 +424,15 @@ def test_a_preflight_is_answered_here_and_only_allowed_origins_may_read(tmp_path
             "https://app.example"
         ]
         assert get(gw, fields=b"Origin: https://evil.example\r\n").all("access-control-allow-origin") == []
+
+
+def test_a_preflight_finds_the_route_of_the_method_that_it_asks_for(tmp_path, upstream):
+    route = "{prefix: /a, methods: [PUT], upstream: a, cors: {origins: ['https://app.example'], methods: [PUT]}}"
+    with gateway(tmp_path, upstream, routes=[route]) as gw, gw.connect() as wire:
+        for method, status in ((b"PUT", 204), (b"DELETE", 404)):
+            asked = b"Origin: https://app.example\r\nAccess-Control-Request-Method: %b\r\n" % method
+            wire.send(b"OPTIONS /a HTTP/1.1\r\nHost: h\r\n" + asked + b"\r\n")
+            assert wire.message(bodiless=status == 204).status == status
 
 
 def test_faults_are_injected_by_share(tmp_path, upstream):
@@ -484,6 +496,7 @@ def test_every_answer_has_a_line_in_the_log_and_a_count_in_the_metrics(tmp_path,
         (502, "upstream_failed", "/a/2"),
     ]
     assert lines[0]["bytes"] == 2
+    assert lines[1]["bytes"] > 2
     assert lines[0]["upstream_ms"] <= lines[0]["duration_ms"]
     assert 'code="2xx"' in metrics or 'status="2xx"' in metrics, metrics[:2000]
     assert "upstream_failed" in metrics

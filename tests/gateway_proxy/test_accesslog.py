@@ -22,7 +22,7 @@ class Rig:
         self.path = tmp_path / "access.log"
         self.wall_ns = WALL_NS
         clock = {"wall_ns": lambda: self.wall_ns, "clock_ns": lambda: 0}
-        self.log = AccessLog(str(self.path), flush_s, target_of=lambda _: "127.0.0.1:1", **clock)
+        self.log = AccessLog(str(self.path), flush_s, **clock)
 
     def add(self, exchange=None, **outcome):
         self.log(ended(exchange or exchange_of(), **outcome))
@@ -51,6 +51,7 @@ def test_a_line_says_everything_about_an_exchange(rig):
         "body_bytes": 1234,
         "attempts": 2,
         "upstream": "user",
+        "address": "127.0.0.1:1",
         "request_id": b"abc",
         "outcome": "ok",
     }

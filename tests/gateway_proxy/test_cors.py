@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from gateway_proxy.config.routes import Cors as Config
 from gateway_proxy.features.cors import Cors
@@ -73,8 +74,8 @@ def test_a_wildcard_for_fields_does_not_stand_for_authorization_nor_for_itself_w
     assert preflight(star, headers="x-any,authorization")[0] == 403
     both = Config(origins=("*",), headers=("*", "Authorization"), methods=("PUT",))
     assert preflight(both, headers="x-any,authorization")[0] == 204
-    credentials = Config(origins=(ORIGIN,), headers=("*",), methods=("PUT",), credentials=True)
-    assert preflight(credentials, headers="x-any")[0] == 403
+    with pytest.raises(ValidationError, match="name the headers"):
+        Config(origins=(ORIGIN,), headers=("*",), methods=("PUT",), credentials=True)
 
 
 @pytest.mark.parametrize(
