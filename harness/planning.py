@@ -65,6 +65,18 @@ class SearchPlan:
         return mix + flows
 
 
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """What is tried outside the load windows, as (mode, experiment), in the first `blocks`."""
+
+    blocks: int = 0
+    tried: tuple[tuple[str, str], ...] = ()
+
+    def of_block(self, block: int) -> tuple[tuple[str, str], ...]:
+        """Return (mode, experiment) of one block."""
+        return self.tried if block < self.blocks else ()
+
+
 def plan_trials(
     modes: Sequence[str],
     faults: Sequence[str],
@@ -72,6 +84,7 @@ def plan_trials(
     fault_blocks: int,
     rng: random.Random,
     searches: SearchPlan = SearchPlan(),
+    experiments: ExperimentPlan = ExperimentPlan(),
 ) -> list[PlannedTrial]:
     """Return all trials in the order in which they run; every block holds the controls of its own faults."""
     trials: list[PlannedTrial] = []
@@ -85,4 +98,6 @@ def plan_trials(
         rng.shuffle(searched)
         for arm, what in searched:
             trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), search=what))
+        for mode, name in experiments.of_block(block):
+            trials.append(PlannedTrial(len(trials), block, mode, mode, experiment=name))
     return trials

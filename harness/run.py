@@ -19,11 +19,12 @@ from harness.cpu import pin, usable_cores
 from harness.engines import ENGINES, Crew, CrewPlan
 from harness.environment import describe_host, require_file_handles
 from harness.errors import BadInputError, HarnessError
+from harness.experiments.wanted import run_experiment, wanted
 from harness.floor import generator_floor
 from harness.forkserver import ForkServer
 from harness.gateways import GATEWAYS
 from harness.observer import Observer, Silent
-from harness.planning import SearchPlan, plan_trials
+from harness.planning import ExperimentPlan, SearchPlan, plan_trials
 from harness.platform import LOOPBACK, PlatformSpec
 from harness.ports import free_ports
 from harness.profiles import PROFILES, Profile
@@ -78,6 +79,7 @@ class RunRequest:
     capacity: str = ""  # searched for: none, mix, flows (and the mix); empty: as the profile has it
     objective_p99_ms: float | None = None  # in place of the scenario's
     objective_error_share: float | None = None
+    experiments: bool = True  # the scenario's
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def run(
     if problem := GATEWAYS[request.gateway].missing() or engine.missing() or require_file_handles(FILES_NEEDED):
         raise HarnessError(problem)
     scenario = _restrict(request.scenario, request.flows)
+    tried = wanted(scenario, request.modes) if request.experiments else ()
     generator_cores, platform_cores = split_cores(usable_cores())
     with contextlib.ExitStack() as stack:
         stack.enter_context(_pinned(generator_cores))
@@ -125,6 +128,7 @@ def run(
             request.profile.fault_blocks if request.faults else 0,
             random.Random(f"{request.seed}:plan"),
             _searches(request, scenario),
+            ExperimentPlan(request.profile.experiment_blocks, tried),
         )
         run_dir = _new_run_dir(request, started)
         plan = _plan(request, settings, run_dir, started, trials, reason)
@@ -151,7 +155,7 @@ def _platform_host(listen: tuple[str, int]) -> str:
 
 
 class _Runner:
-    """Runs trials of either kind, and remembers where the last search of an arm ended, for the next to start there."""
+    """Runs trials of every kind, and remembers where the last search of an arm ended, for the next to start there."""
 
     def __init__(self, settings: TrialSettings, server: ForkServer, pilot: Mapping[str, float]) -> None:
         self.settings = settings
@@ -161,6 +165,8 @@ class _Runner:
 
     def run(self, trial: PlannedTrial) -> TrialOutcome:
         """Run one trial. Raises HarnessError when the platform or the engine does not come up."""
+        if trial.experiment:
+            return run_experiment(trial, self.settings, self.server)
         if not trial.search:
             return run_trial(trial, self.settings, self.server)
         where = (trial.mode, trial.search)

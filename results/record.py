@@ -22,6 +22,7 @@ from typing import Any, Literal
 RECORD_VERSION = 1
 MIX = "mix"
 CAPACITY_WINDOW = "capacity-"
+MOVE_WINDOW = "move"
 
 SAMPLE_COLUMNS: dict[str, str] = {
     "flow": "string",
@@ -61,13 +62,15 @@ class PlannedTrial:
     mode: str
     fault: str = ""
     search: str = ""  # capacity of what is searched for: MIX or the name of a flow; a trial has no fault then
+    experiment: str = ""  # what is tried outside the load windows, by its name in the scenario
 
     @property
     def folder(self) -> str:
         """The name of the trial's folder."""
         fault = "-" + self.fault.replace(":", "-") if self.fault else ""
         search = f"-capacity-{self.search}" if self.search else ""
-        return f"{self.index:04d}-b{self.block:02d}-{self.arm}{fault}{search}"
+        experiment = f"-{self.experiment}" if self.experiment else ""
+        return f"{self.index:04d}-b{self.block:02d}-{self.arm}{fault}{search}{experiment}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ class Window:
     """A stretch of a trial. Names: warmup, open, saturation; in a fault trial warmup, before, fault, after.
 
     `fault` begins when the fault was observed to be there and ends when lifting began. In a search trial the windows
-    are capacity-01, capacity-02 ..., each at its own `offered_per_s`; void-03 is one that did not count.
+    are capacity-01, capacity-02 ..., each at its own `offered_per_s`; void-03 is one that did not count. A trial that
+    moves a service has warmup, before, move (until the old instance was stopped) and after.
     """
 
     name: str
@@ -130,6 +134,15 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """Something that an experiment counted: `detail` says what was counted, for a reader who counts again."""
+
+    name: str
+    value: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class RecordedDoubt:
     """Something the harness saw that may make a figure worthless. A fatal one voids its trial."""
 
@@ -154,6 +167,8 @@ class TrialRecord:
     generator: dict[str, float] = field(default_factory=dict)  # slip_mean_us, slip_p99_us, busy_share ...
     ready_s: float = 0.0
     error: str = ""
+    tallies: list[Tally] = field(default_factory=list)
+    used_gateway: str = ""  # that an experiment was tried with in place of the run's own
 
 
 class RecordError(Exception):
@@ -272,6 +287,7 @@ def _trial_from(value: dict[str, Any]) -> TrialRecord:
                 "events": [Event(**event) for event in value["events"]],
                 "probes": [Probe(**probe) for probe in value["probes"]],
                 "doubts": [RecordedDoubt(**doubt) for doubt in value["doubts"]],
+                "tallies": [Tally(**tally) for tally in value.get("tallies", [])],
             }
         )
     except (KeyError, TypeError) as broken:

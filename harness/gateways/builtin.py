@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness.forkserver import ForkServer, Spawn
-from harness.gateways.gateway import Gateway, GatewayPlan
+from harness.gateways.gateway import Gateway, GatewayPlan, Route, rewrite
+
+_FILE = "gateway.yaml"
 
 
 class Builtin:
     """`python -m gateway_proxy` with one worker."""
 
     name = "builtin"
+    ends_on = signal.SIGTERM
 
     def missing(self) -> str | None:
         """It is always there."""
@@ -44,11 +48,24 @@ class Builtin:
 
         return yaml.safe_dump(config, sort_keys=False)
 
+    def routes_in(self, config: str) -> tuple[Route, ...]:
+        """Return the routes of the YAML."""
+        import yaml  # noqa: PLC0415 - not for --help
+
+        return tuple(Route(route["prefix"], route["upstream"]) for route in yaml.safe_load(config)["routes"])
+
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration and fork the gateway."""
-        path = folder / "gateway.yaml"
+        path = folder / _FILE
         path.write_text(config, encoding="utf-8")
         return server.spawn(Spawn("harness.gateways.builtin:run_gateway", (str(path),), str(log), cores))
+
+    def reload(
+        self, pid: int, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path
+    ) -> int | None:
+        """SIGHUP: requests in flight are finished as they began."""
+        del server, cores, log
+        return rewrite(pid, folder / _FILE, config, signal.SIGHUP)
 
 
 def run_gateway(path: str) -> None:
