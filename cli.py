@@ -271,7 +271,9 @@ def worker(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(**_one_of(("scenarios", "modes", "flows", "faults", "experiments", "gateways", "claims")))],
+    what: Annotated[
+        str, typer.Argument(**_one_of(("scenarios", "modes", "flows", "faults", "experiments", "gateways", "claims")))
+    ],
     scenario: Annotated[str, typer.Option("--scenario", help="Whose flows or claims.")] = "ielts",
 ) -> None:
     """List what can be asked for."""

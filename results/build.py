@@ -19,6 +19,7 @@ from results.impact import impacts
 from results.judge import check_claims, claim_doubts, judge
 from results.loaded import NS_PER_S, Loaded, load, without
 from results.metrics import METRICS
+from results.moves import moves
 from results.outcome import ArmEstimate, Comparison, Design, Results
 from results.pictures import curves, timelines
 from results.recovery import recoveries
@@ -59,6 +60,7 @@ def build(run_dir: Path) -> Results:
         objective=objective_of(loaded),
         searches=tuple(found),
         load_curves=tuple(load_curves(loaded)),
+        moves=evidence.moves,
     )
 
 
@@ -87,9 +89,22 @@ def _evidence(loaded: Loaded, blocks: BlockTable) -> Evidence:
         probes=tuple((trial.trial.mode, probe) for _, trial in loaded.usable() for probe in trial.probes),
         impacts=tuple(flow_impacts),
         radii=tuple(radii(flow_impacts)),
+        tallies=tuple((trial.trial.mode, tally) for _, trial in loaded.usable() for tally in trial.tallies),
+        moves=tuple(moves(loaded)),
+        stand_ins=_stand_ins(loaded),
     )
     doubts = (*find_doubts(loaded, blocks), *claim_doubts(loaded, evidence))
     return replace(evidence, doubts=doubts)
+
+
+def _stand_ins(loaded: Loaded) -> dict[str, str]:
+    """Return probe or tally -> the gateway it was tried with, where an experiment used one of its own."""
+    stand_ins: dict[str, str] = {}
+    for _, trial in loaded.usable():
+        if trial.used_gateway:
+            stand_ins |= {probe.name: trial.used_gateway for probe in trial.probes}
+            stand_ins |= {tally.name: trial.used_gateway for tally in trial.tallies}
+    return stand_ins
 
 
 def _estimates(blocks: BlockTable) -> Iterator[ArmEstimate]:

@@ -61,10 +61,6 @@ class Loaded:
         """Return the usable trials at the run's own rate, with a fault or without: no searches, no experiments."""
         return [(at, trial) for at, trial in self.usable() if not trial.trial.search and not trial.trial.experiment]
 
-    def experiments(self, name: str) -> list[tuple[int, TrialRecord]]:
-        """Return the usable trials of the experiment of this name."""
-        return [(at, trial) for at, trial in self.usable() if trial.trial.experiment == name]
-
     def searches(self) -> list[tuple[int, TrialRecord]]:
         """Return the usable trials that search for capacity."""
         return [(at, trial) for at, trial in self.usable() if trial.trial.search]

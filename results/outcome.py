@@ -15,6 +15,7 @@ from results.estimate import Measured
 from results.gate_power import Power
 from results.impact import FlowImpact
 from results.judge import Verdict
+from results.moves import Move
 from results.pictures import Curve, Timeline
 from results.record import Plan
 from results.recovery import Recovery
@@ -81,6 +82,7 @@ class Results:
     objective: Objective | None
     searches: tuple[CapacitySearch, ...]
     load_curves: tuple[LoadCurve, ...]
+    moves: tuple[Move, ...] = ()
 
     @property
     def valid(self) -> bool:

@@ -43,7 +43,7 @@ def run(trial: PlannedTrial, parameters: MovedService, settings: TrialSettings, 
     before = spec_of(trial, settings)
     after = moved(before, parameters.service)
     edits = edited(before, after, parameters.service, settings.scratch / trial.folder, server)
-    return told(trial, tallies=tallies_of(edits))
+    return told(trial, tallies=tallies_of(parameters.service, edits))
 
 
 def moved(spec: PlatformSpec, service: str) -> PlatformSpec:
@@ -89,11 +89,14 @@ def _new_lines(old: list[str], new: list[str]) -> list[str]:
     return [line[2:].strip() for line in difflib.ndiff(old, new) if line.startswith("+ ")]
 
 
-def tallies_of(edits: Mapping[str, list[str]]) -> list[Tally]:
-    """Return how many places and how many lines differ, with what stands there afterwards."""
+def tallies_of(service: str, edits: Mapping[str, list[str]]) -> list[Tally]:
+    """Return how many places and how many lines differ when this service moves, with what stands there afterwards."""
     lines = [line for found in edits.values() for line in found]
     shown = "; ".join(f"{place}: {', '.join(found)}" for place, found in edits.items())
-    return [Tally("edited_places", len(edits), ", ".join(edits)), Tally("edited_lines", len(lines), shown)]
+    return [
+        Tally(f"edited_places:{service}", len(edits), ", ".join(edits)),
+        Tally(f"edited_lines:{service}", len(lines), shown),
+    ]
 
 
 EXPERIMENT = Experiment("counts the places to edit when a service moves to another port", run, MovedService)
