@@ -52,16 +52,14 @@ def moved(spec: PlatformSpec, service: str) -> PlatformSpec:
     return replace(spec, ports={**spec.ports, service: port})
 
 
-def edited(
-    before: PlatformSpec, after: PlatformSpec, service: str, folder: Path, server: ForkServer
-) -> dict[str, list[str]]:
+def edited(before: PlatformSpec, after: PlatformSpec, service: str, folder: Path, server: ForkServer) -> Texts:
     """Return place -> its lines as they stand afterwards, for every place that has to be edited; not the moved one."""
-    old, new = (texts(spec, service, folder, server) for spec in (before, after))
+    old, new = (every_text(spec, service, folder, server) for spec in (before, after))
     changes = {place: _new_lines(old[place], new[place]) for place in new if place != service}
     return {place: lines for place, lines in changes.items() if lines}
 
 
-def texts(spec: PlatformSpec, service: str, folder: Path, server: ForkServer) -> Texts:
+def every_text(spec: PlatformSpec, service: str, folder: Path, server: ForkServer) -> Texts:
     """Return every place of this platform that may say where `service` is.
 
     The gateway is one where hops pass it: in direct mode it runs, and nobody asks it. Clients are one where there is

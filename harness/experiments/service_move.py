@@ -9,6 +9,7 @@ every request that was due before the load was told to stop, which is a moment a
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.control import ControlPlane, plan_sweeps
 from harness.engines.board import ask_stop, new_board
-from harness.engines.job import Job, Request, Schedule
+from harness.engines.job import Job, LoadResult, Request, Schedule
 from harness.experiments import rolling
 from harness.experiments.edited_places import MovedService, edited, moved
 from harness.experiments.experiment import Experiment, spec_of
@@ -39,6 +40,7 @@ from harness.trial import (
 from results.record import Event, PlannedTrial, RecordedDoubt
 
 _SETTLE_S = 0.1  # what an operator waits between the last change and ending the old instance
+_NEVER_NS = 1 << 62
 _AFTER_S = 0.05  # that the load goes on when the old instance is gone
 
 
@@ -70,8 +72,9 @@ def _drive(script: Script, service: str, settings: TrialSettings, control: Contr
     move.carry_out(old, job.t0_ns)
     time.sleep(_AFTER_S)
     ask_stop(board)
-    script = _until(time.monotonic_ns() - job.t0_ns, script)
+    stop_ns = time.monotonic_ns() - job.t0_ns
     result = pending.wait(settings.timeout_ms / 1e3 + 10)
+    script = until(min(stop_ns, _stopped_ns(script.outside, result)), script)
     result = replace(result, open=result.open.first(len(script.outside)))
     sweeps = plan_sweeps({flow.name: flow for flow in platform.spec.scenario.flows}, script.inside, job.t0_ns)
     await_sweeps(platform, sweeps, control)
@@ -79,7 +82,15 @@ def _drive(script: Script, service: str, settings: TrialSettings, control: Contr
     return script, Seen(job.t0_ns, sweeps, result, move.events, [], platform.ready_s)
 
 
-def _until(stop_ns: int, script: Script) -> Script:
+def _stopped_ns(outside: Sequence[Arrival], result: LoadResult) -> int:
+    """Return when the first of the last requests was due that the engine, told to stop, did not send any more."""
+    unsent = itertools.takewhile(
+        lambda row: row[1] < 0, zip(reversed(outside), reversed(result.open.sent_ns), strict=True)
+    )
+    return min((arrival.at_ns for arrival, _ in unsent), default=_NEVER_NS)
+
+
+def until(stop_ns: int, script: Script) -> Script:
     """Return what was due before this moment."""
     timeline = script.timeline
     end_ns = min(stop_ns, timeline.open_end_ns)
