@@ -100,7 +100,7 @@ def _settled(window: Window, at: dict[str, int], closed_end_ns: int) -> Window:
     if window.name == "fault":
         return replace(window, start_ns=at.get("fault_seen", window.start_ns), end_ns=at.get("lift", window.end_ns))
     if window.name == MOVE_WINDOW:
-        return replace(window, start_ns=at.get("move_begin", window.start_ns), end_ns=at.get("move_end", window.end_ns))
+        return replace(window, end_ns=at.get("move_end", window.end_ns))
     if window.name == "after":
         return replace(window, start_ns=at.get("lift", at.get("move_end", window.start_ns)))
     if window.name == "saturation" and closed_end_ns >= 0:

@@ -74,7 +74,7 @@ def _drive(script: Script, service: str, settings: TrialSettings, control: Contr
     ask_stop(board)
     stop_ns = time.monotonic_ns() - job.t0_ns
     result = pending.wait(settings.timeout_ms / 1e3 + 10)
-    script = until(min(stop_ns, _stopped_ns(script.outside, result)), script)
+    script = until(min(stop_ns, stopped_at(script.outside, result)), script)
     result = replace(result, open=result.open.first(len(script.outside)))
     sweeps = plan_sweeps({flow.name: flow for flow in platform.spec.scenario.flows}, script.inside, job.t0_ns)
     await_sweeps(platform, sweeps, control)
@@ -82,7 +82,7 @@ def _drive(script: Script, service: str, settings: TrialSettings, control: Contr
     return script, Seen(job.t0_ns, sweeps, result, move.events, [], platform.ready_s)
 
 
-def _stopped_ns(outside: Sequence[Arrival], result: LoadResult) -> int:
+def stopped_at(outside: Sequence[Arrival], result: LoadResult) -> int:
     """Return when the first of the last requests was due that the engine, told to stop, did not send any more."""
     unsent = itertools.takewhile(
         lambda row: row[1] < 0, zip(reversed(outside), reversed(result.open.sent_ns), strict=True)

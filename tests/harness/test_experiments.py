@@ -2,15 +2,17 @@
 
 import dataclasses
 import random
+from array import array
 
 import pytest
 
 from gateway_proxy import config as gateway_config
+from harness.engines.job import LoadResult, Rows
 from harness.errors import BadInputError
 from harness.experiments import EXPERIMENTS, edited_places, gateway_routes
 from harness.experiments.edited_places import moved
 from harness.experiments.guarded import guarded, public_prefix, token_methods
-from harness.experiments.service_move import until
+from harness.experiments.service_move import stopped_at, until
 from harness.experiments.wanted import wanted
 from harness.gateways import GATEWAYS, GatewayPlan, Route
 from harness.gateways.gateway import routes_for
@@ -192,8 +194,20 @@ def test_the_windows_of_a_move_are_what_it_took():
     begin = timeline.inject_ns
     events = [Event(begin + 5, "move_begin", "user"), Event(begin + 90, "move_end", "user")]
     _, _, move, after = settle(timeline, events, -1)
-    assert (move.start_ns, move.end_ns) == (begin + 5, begin + 90)
+    assert (move.start_ns, move.end_ns) == (begin, begin + 90)  # clients are told when it is due
     assert (after.start_ns, after.end_ns) == (begin + 90, timeline.open_end_ns)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stopped_ns"), [((1, 1, 1), None), ((1, 1, -1), 30), ((1, -1, -1), 20), ((-1, 1, 1), None)]
+)
+def test_requests_that_a_stopped_engine_did_not_send_any_more_were_not_due(sent, stopped_ns):
+    """One that was left out in the middle was due, and stays as dropped."""
+    arrivals = [Arrival(at, "login", number) for number, at in enumerate((10, 20, 30))]
+    rows = Rows.blank(3)
+    rows.sent_ns[:] = array("q", sent)
+    found = stopped_at(arrivals, LoadResult(rows, Rows.blank(0), [], 0.0, 0, 0, -1, 0))
+    assert found == stopped_ns or (stopped_ns is None and found > 30)
 
 
 def test_of_a_load_that_is_stopped_early_what_was_due_before_counts_and_nothing_else():
