@@ -19,9 +19,9 @@ _TOLD = {"reload": "reloaded", "restart": "restarted"}
 class Move:
     """All usable trials of one mode that moved a service.
 
-    `offered` were due while it went on, `lost` of those and of the ones just after did not succeed. `gap_ms` is the
-    longest time during which every due request of one flow was lost, up to the next one that was not. `steps` says who
-    had to be told and how, of the first trial; `took_ms` is the longest.
+    `offered` were due while it went on; `lost` did not succeed: of those, of the ones due just after, and of the ones
+    in flight when it began. `gap_ms` is the longest time during which all due requests of one flow were lost, up to the
+    next one that was not. `steps` says who had to be told and how, of the first trial; `took_ms` is the longest.
     """
 
     mode: str
@@ -47,8 +47,8 @@ def moves(loaded: Loaded) -> Iterator[Move]:
 
 
 def _move(mode: str, positions: Sequence[int], loaded: Loaded) -> Move:
-    rows = loaded.samples[loaded.samples["trial"].isin(positions) & loaded.samples["window"].isin([MOVE_WINDOW, AFTER])]
     records = [loaded.trials[at] for at in positions]
+    rows = pd.concat([_touched(at, loaded) for at in positions])
     begin = next(event for event in records[0].events if event.kind == "move_begin")
     return Move(
         mode,
@@ -62,14 +62,25 @@ def _move(mode: str, positions: Sequence[int], loaded: Loaded) -> Move:
     )
 
 
+def _touched(at: int, loaded: Loaded) -> pd.DataFrame:
+    """Return the requests that were due in the move or after it, or in flight when it began."""
+    rows = loaded.samples[loaded.samples["trial"] == at]
+    begin = event_at(loaded.trials[at], "move_begin") or 0
+    in_flight = (rows["window"] == "before") & ((rows["done_ns"] >= begin) | (rows["done_ns"] < 0))
+    return rows[rows["window"].isin([MOVE_WINDOW, AFTER]) | in_flight]
+
+
 def _gap_ms(rows: pd.DataFrame) -> float:
-    """Return the longest run of lost requests of one flow, from the first one to the next that was not lost."""
+    """Return the longest run of lost requests of one flow, from the first to the next that was not, or to the last."""
     longest, began = 0, -1
     ordered = rows.sort_values("intended_ns")
     for at_ns, success in zip(ordered["intended_ns"], ordered["success"], strict=True):
         if began >= 0:
             longest = max(longest, int(at_ns) - began)
-        began = -1 if success else began if began >= 0 else int(at_ns)
+        elif not success:
+            began = int(at_ns)
+        if success:
+            began = -1
     return longest / NS_PER_MS
 
 

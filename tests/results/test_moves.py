@@ -25,7 +25,13 @@ def lost(requests, *due_ms):
 
 @pytest.mark.parametrize(
     ("due_ms", "gap_ms"),
-    [((), 0), ((300,), 100), ((300, 400, 500), 300), ((0, 700, 800), 200), ((900,), 0)],  # no good one follows 900
+    [
+        ((), 0),
+        ((300,), 100),
+        ((300, 400, 500), 300),
+        ((0, 700, 800), 200),
+        ((700, 800, 900), 200),
+    ],  # no good one follows
 )
 def test_a_gap_runs_from_the_first_lost_request_of_a_flow_to_its_next_good_one(tmp_path, due_ms, gap_ms):
     found = move(tmp_path, lost(LOGIN, *due_ms))
@@ -41,6 +47,11 @@ def test_what_is_lost_just_after_the_move_counts_and_what_was_lost_before_does_n
     found = move(tmp_path, [("login", -10, "error"), *LOGIN, ("login", 1010, "timeout")])
     assert (found.lost, found.offered) == (1, len(LOGIN))
     assert found.per_1000 == pytest.approx(100)
+
+
+def test_what_was_in_flight_when_the_move_began_counts_as_well(tmp_path):
+    found = move(tmp_path, [("login", -1, "error"), *LOGIN])  # each ends after a millisecond
+    assert (found.lost, found.offered) == (1, len(LOGIN))
 
 
 def test_a_move_says_who_was_told_how_and_how_long_it_took(tmp_path):
