@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from harness.forkserver import ForkServer
+from harness.gateways import GATEWAYS, Gateway
 from harness.platform import PlatformSpec
 from harness.samples import Observation, call_columns, sample_columns
 from harness.trial import TrialOutcome, TrialSettings
@@ -43,6 +44,11 @@ class Experiment:
 def spec_of(trial: PlannedTrial, settings: TrialSettings) -> PlatformSpec:
     """Return the platform of this trial: the run's, in the trial's mode."""
     return replace(settings.spec, mode=trial.mode)
+
+
+def product(spec: PlatformSpec) -> Gateway:
+    """Return the product that is this platform's gateway."""
+    return GATEWAYS[spec.gateway]
 
 
 def told(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.experiments.experiment import Experiment, Parameters, spec_of, told
+from harness.experiments.experiment import Experiment, Parameters, product, spec_of, told
 from harness.forkserver import ForkServer
-from harness.gateways import GATEWAYS, Route
+from harness.gateways import Route
 from harness.trial import TrialOutcome, TrialSettings
 from results.record import PlannedTrial, Tally
 from scenarios.model import Scenario
@@ -16,7 +16,7 @@ def run(trial: PlannedTrial, parameters: Parameters, settings: TrialSettings, se
     """Render the product's configuration of this mode, read its routes back and count them by kind."""
     del parameters, server
     spec = spec_of(trial, settings)
-    routes = GATEWAYS[spec.gateway].routes_in(spec.gateway_config())
+    routes = product(spec).routes_in(spec.gateway_config())
     return told(trial, tallies=tallies_of(routes, spec.scenario))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 
 from harness.errors import HarnessError
-from harness.gateways import GATEWAYS
+from harness.experiments.experiment import product
 from harness.platform import Platform
 
 RELOADED, RESTARTED = "reload", "restart"
@@ -42,7 +42,7 @@ def kill(platform: Platform, *names: str) -> None:
 
 def end(platform: Platform, name: str, pid: int) -> None:
     """Have a process finish what is under way and end; kill it when it does not."""
-    number = GATEWAYS[platform.spec.gateway].ends_on if name == "gateway" else signal.SIGTERM
+    number = product(platform.spec).ends_on if name == "gateway" else signal.SIGTERM
     platform.tell(pid, number)
     deadline = time.monotonic() + _END_PATIENCE_S
     while platform.server.exit_code(pid) is None:
@@ -76,11 +76,11 @@ def reload_gateway(platform: Platform, port: int) -> TakenUp:
 
     Where the product cannot reload, or ends of it, it is restarted. Raises StartError when it does not come up then.
     """
-    product, before = GATEWAYS[platform.spec.gateway], platform.pids["gateway"]
+    name, before = product(platform.spec).name, platform.pids["gateway"]
     pid = _reload(platform)
     if pid is None:
         restart(platform, "gateway")
-        return TakenUp(RESTARTED, f"{product.name} as it is run here cannot reload", _await_switch(platform, port))
+        return TakenUp(RESTARTED, f"{name} as it is run here cannot reload", _await_switch(platform, port))
     if pid != before:
         platform.retired.append(("gateway", before))
     platform.pids["gateway"] = pid
@@ -89,13 +89,13 @@ def reload_gateway(platform: Platform, port: int) -> TakenUp:
         return TakenUp(RELOADED, "", seen)
     platform.start("gateway")
     platform.wait_ready("gateway")
-    return TakenUp(RESTARTED, f"{product.name} ended when it was told to reload", _await_switch(platform, port))
+    return TakenUp(RESTARTED, f"{name} ended when it was told to reload", _await_switch(platform, port))
 
 
 def _reload(platform: Platform) -> int | None:
     spec, log = platform.spec, platform.log_dir / "gateway.log"
     running, config = platform.pids["gateway"], spec.gateway_config()
-    return GATEWAYS[spec.gateway].reload(running, config, platform.folder, platform.server, spec.cores, log)
+    return product(spec).reload(running, config, platform.folder, platform.server, spec.cores, log)
 
 
 def _await_switch(platform: Platform, port: int) -> bool:
@@ -117,7 +117,7 @@ def _await_switch(platform: Platform, port: int) -> bool:
 def _routed(platform: Platform) -> dict[str, int]:
     """Return prefix -> the port to which the gateway's configuration should send it."""
     spec = platform.spec
-    routes = GATEWAYS[spec.gateway].routes_in(spec.gateway_config())
+    routes = product(spec).routes_in(spec.gateway_config())
     return {route.prefix: spec.ports[route.service] for route in routes}
 
 

@@ -33,6 +33,10 @@ class EditsReads(Reads):
         """Return the one service."""
         return (self.service,)
 
+    def arms(self) -> tuple[str, ...]:
+        """Return the modes in which something is expected."""
+        return tuple(self.expect)
+
 
 def judge(claim: Claim, reads: EditsReads, evidence: Evidence) -> Finding:
     """Confirm when every count of each mode agrees with the claim; one that does not refutes it."""
