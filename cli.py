@@ -88,6 +88,9 @@ def run(
     ] = 1.0,
     fault: Annotated[list[str] | None, typer.Option("--fault", help="KIND:TARGET; may be repeated.")] = None,
     no_faults: Annotated[bool, typer.Option("--no-faults", help="Inject nothing.")] = False,
+    no_experiments: Annotated[
+        bool, typer.Option("--no-experiments", help="Leave out what the scenario tries outside the load windows.")
+    ] = False,
     engine: Annotated[str, typer.Option("--engine", **_one_of(ENGINES))] = "native",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of the Locust engine, here.")] = 1,
     await_workers: Annotated[
@@ -146,6 +149,7 @@ def run(
             objective_p99_ms=objective_p99_ms,
             objective_error_share=objective_error_share,
             gateway_replicas=gateway_replicas,
+            experiments=not no_experiments,
         )
         run_dir, code = _measure(request)
         report_code = _report(run_dir) if run_dir else OK
@@ -292,7 +296,9 @@ def worker(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(**_one_of(("scenarios", "modes", "flows", "faults", "gateways", "claims")))],
+    what: Annotated[
+        str, typer.Argument(**_one_of(("scenarios", "modes", "flows", "faults", "experiments", "gateways", "claims")))
+    ],
     scenario: Annotated[str, typer.Option("--scenario", help="Whose flows or claims.")] = "ielts",
 ) -> None:
     """List what can be asked for."""
@@ -324,6 +330,10 @@ def _listing(what: str, scenario: str) -> Iterator[tuple[str, str]]:
         yield from ((name, _path_in_words(name)) for name in MODES)
     elif what == "faults":
         yield from ((f"{name}:TARGET", kind.says) for name, kind in FAULTS.items())
+    elif what == "experiments":
+        from harness.experiments import EXPERIMENTS
+
+        yield from ((name, experiment.says) for name, experiment in EXPERIMENTS.items())
     else:
         yield from _gateways()
 

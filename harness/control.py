@@ -159,12 +159,12 @@ class ControlPlane:
                     *(("internal_through_gateway", one, key, f"the {one}") for one in spec.gateways),
                 ):
                     url = f"http://{spec.host}:{spec.ports[component]}{probe.path}"
-                    status = await _status(session, probe.method, url, headers, probe.body)
+                    status = await answer_status(session, probe.method, url, headers, probe.body)
                     found.append(Probe(name, subject + where, status))
         return found
 
 
-async def _status(
+async def answer_status(
     session: aiohttp.ClientSession,
     method: str,
     url: str,

@@ -80,6 +80,20 @@ class SearchPlan:
         return mix + flows
 
 
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """What is tried outside the load windows, as (mode, experiment), in the first `blocks`."""
+
+    blocks: int = 0
+    tried: tuple[tuple[str, str], ...] = ()
+
+    def of_block(self, block: int, further: Sequence[str] = ()) -> list[tuple[str, str]]:
+        """Return (arm, experiment) of one block; what passes no gateway is tried once."""
+        tried = self.tried if block < self.blocks else ()
+        arms = {mode: controlled_arms([mode], further) for mode, _ in tried}
+        return [(arm, name) for mode, name in tried for arm in arms[mode]]
+
+
 def plan_trials(
     modes: Sequence[str],
     faults: Sequence[str],
@@ -88,6 +102,7 @@ def plan_trials(
     rng: random.Random,
     searches: SearchPlan = SearchPlan(),
     further: Sequence[str] = (),
+    experiments: ExperimentPlan = ExperimentPlan(),
 ) -> list[PlannedTrial]:
     """Return all trials in the order in which they run; every block holds the controls of its own faults.
 
@@ -105,4 +120,6 @@ def plan_trials(
         rng.shuffle(searched)
         for arm, what in searched:
             trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), search=what, gateway=gateway_of(arm)))
+        for arm, name in experiments.of_block(block, further):
+            trials.append(PlannedTrial(len(trials), block, arm, mode_of(arm), experiment=name, gateway=gateway_of(arm)))
     return trials

@@ -89,6 +89,7 @@ class Platform:
         self.log_dir = folder / "logs"
         self.server = server
         self.pids: dict[str, int] = {}
+        self.retired: list[tuple[str, int]] = []  # processes in whose place others were started
         self.ready_s = 0.0
 
     def __enter__(self) -> Self:
@@ -186,16 +187,20 @@ class Platform:
 
     def kill(self, component: str) -> None:
         """Kill a component's process at once; one that has ended is left alone (its number may be another's)."""
-        pid = self.pids[component]
+        self.tell(self.pids[component], signal.SIGKILL)
+
+    def tell(self, pid: int, number: int) -> None:
+        """Send a signal to a process of the platform, unless it has ended."""
         if self.server.exit_code(pid) is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
 
     def stop(self) -> None:
         """Kill whatever still runs and wait for it; the stores are made to survive that."""
-        for component in self.pids:
-            self.kill(component)
-        for component, pid in self.pids.items():
+        everything = [*self.retired, *self.pids.items()]
+        for _, pid in everything:
+            self.tell(pid, signal.SIGKILL)
+        for component, pid in everything:
             self._wait_gone(component, pid)
 
     def _wait_gone(self, component: str, pid: int, timeout_s: float = 5.0) -> None:

@@ -41,6 +41,7 @@ class Profile:
     pilot_s: float
     saturation_blocks: int
     search: SearchProfile
+    experiment_blocks: int = 1  # in so many of the first blocks the scenario's experiments are tried
 
 
 PROFILES: dict[str, Profile] = {
@@ -53,10 +54,12 @@ PROFILES: dict[str, Profile] = {
         "standard",
         *(12, 4, 1.0, 5.0, 2.0, 0.5, 0.5, 2.0, 2.0, 1.0, 12),
         SearchProfile("mix", 9, True, 2, 1.0, 1000, 0.05, 2, 20),
+        experiment_blocks=4,
     ),
     "thorough": Profile(
         "thorough",
         *(24, 8, 2.0, 12.0, 4.0, 1.0, 1.0, 5.0, 5.0, 2.0, 24),
         SearchProfile("flows", 12, True, 3, 2.0, 1000, 0.03, 2, 24),
+        experiment_blocks=4,
     ),
 }

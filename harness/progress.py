@@ -55,7 +55,7 @@ class ProgressBars:
 
     def starting(self, trial: PlannedTrial) -> None:
         """Show the trial that begins."""
-        about = trial.fault or (f"capacity of {trial.search}" if trial.search else "")
+        about = trial.fault or trial.experiment or (f"capacity of {trial.search}" if trial.search else "")
         what = f"block {trial.block + 1}: {trial.arm}" + (f", {about}" if about else "")
         if self._task is not None:
             self._bar.update(self._task, description=f"{what:<42}")

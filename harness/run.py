@@ -19,11 +19,12 @@ from harness.cpu import pin, usable_cores
 from harness.engines import ENGINES, Crew, CrewPlan
 from harness.environment import describe_host, require_file_handles
 from harness.errors import BadInputError, HarnessError
+from harness.experiments.wanted import run_experiment, wanted
 from harness.floor import generator_floor
 from harness.forkserver import ForkServer
 from harness.gateways.choice import missing
 from harness.observer import Observer, Silent
-from harness.planning import SearchPlan, controlled_arms, gateway_of, mode_of, plan_trials
+from harness.planning import ExperimentPlan, SearchPlan, controlled_arms, gateway_of, mode_of, plan_trials
 from harness.platform import LOOPBACK, PlatformSpec
 from harness.ports import free_ports
 from harness.profiles import PROFILES, Profile
@@ -80,6 +81,7 @@ class RunRequest:
     capacity: str = ""  # searched for: none, mix, flows (and the mix); empty: as the profile has it
     objective_p99_ms: float | None = None  # in place of the scenario's
     objective_error_share: float | None = None
+    experiments: bool = True  # the scenario's
     gateway_replicas: int = 1  # instances of the gateway
     further_gateways: tuple[str, ...] = ()  # arms of the same blocks, beside `gateway`
 
@@ -115,6 +117,7 @@ def run(
     if problem := missing(request.gateways) or engine.missing() or require_file_handles(FILES_NEEDED):
         raise HarnessError(problem)
     scenario = _restrict(request.scenario, request.flows)
+    tried = wanted(scenario, request.modes) if request.experiments else ()
     generator_cores, platform_cores = split_cores(usable_cores())
     with contextlib.ExitStack() as stack:
         stack.enter_context(_pinned(generator_cores))
@@ -136,6 +139,7 @@ def run(
             random.Random(f"{request.seed}:plan"),
             _searches(request, scenario),
             request.further_gateways,
+            ExperimentPlan(request.profile.experiment_blocks, tried),
         )
         run_dir = _new_run_dir(request, started)
         plan = _plan(request, settings, run_dir, started, trials, reason)
@@ -162,7 +166,7 @@ def _platform_host(listen: tuple[str, int]) -> str:
 
 
 class _Runner:
-    """Runs trials of either kind, and remembers where the last search of an arm ended, for the next to start there."""
+    """Runs trials of every kind, and remembers where the last search of an arm ended, for the next to start there."""
 
     def __init__(self, settings: TrialSettings, server: ForkServer, pilot: Mapping[str, float]) -> None:
         self.settings = settings
@@ -172,6 +176,8 @@ class _Runner:
 
     def run(self, trial: PlannedTrial) -> TrialOutcome:
         """Run one trial. Raises HarnessError when the platform or the engine does not come up."""
+        if trial.experiment:
+            return run_experiment(trial, self.settings, self.server)
         if not trial.search:
             return run_trial(trial, self.settings, self.server)
         where = (trial.arm if trial.gateway else trial.mode, trial.search)  # the null control goes with direct

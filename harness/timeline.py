@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.profiles import Profile
-from results.record import Event, Window
+from results.record import MOVE_WINDOW, Event, Window
 
 _DRAIN_S = 0.08  # between the open and the closed window
 _RAMP_S = 0.1  # of the closed loop, before its window
+_MOST_MOVE_S = 4.0  # a slow gateway's restart and that of every caller
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,23 @@ def fault_timeline(profile: Profile) -> Timeline:
     return Timeline(windows, end, inject, lift)
 
 
+def move_timeline(profile: Profile) -> Timeline:
+    """Return the windows of a trial that moves a service: warmup, before, move, after.
+
+    How long moving takes is not known beforehand: load is planned for longer than that and ended when it is over.
+    """
+    start = _ns(profile.fault_warmup_s)
+    begin = start + _ns(profile.before_s)
+    end = begin + _ns(_MOST_MOVE_S)
+    windows = [
+        Window("warmup", 0, start),
+        Window("before", start, begin),
+        Window(MOVE_WINDOW, begin, end),
+        Window("after", end, end),
+    ]
+    return Timeline(windows, end, begin)
+
+
 def pilot_timeline(profile: Profile, ramp_s: float = 0.2) -> Timeline:
     """Return the single window of a pilot: saturation from the start."""
     window = Window("saturation", _ns(ramp_s), _ns(ramp_s + profile.pilot_s))
@@ -71,7 +89,7 @@ def pilot_timeline(profile: Profile, ramp_s: float = 0.2) -> Timeline:
 
 
 def settle(timeline: Timeline, events: Sequence[Event], closed_end_ns: int) -> list[Window]:
-    """Return the windows with their real edges: the fault as observed, the closed loop's true end (-1: none ran)."""
+    """Return the windows with their real edges: fault and move as observed, the closed loop's end (-1: none ran)."""
     at: dict[str, int] = {}
     for event in events:
         at.setdefault(event.kind, event.at_ns)
@@ -81,8 +99,10 @@ def settle(timeline: Timeline, events: Sequence[Event], closed_end_ns: int) -> l
 def _settled(window: Window, at: dict[str, int], closed_end_ns: int) -> Window:
     if window.name == "fault":
         return replace(window, start_ns=at.get("fault_seen", window.start_ns), end_ns=at.get("lift", window.end_ns))
+    if window.name == MOVE_WINDOW:
+        return replace(window, end_ns=at.get("move_end", window.end_ns))
     if window.name == "after":
-        return replace(window, start_ns=at.get("lift", window.start_ns))
+        return replace(window, start_ns=at.get("lift", at.get("move_end", window.start_ns)))
     if window.name == "saturation" and closed_end_ns >= 0:
         return replace(window, end_ns=max(window.start_ns, min(window.end_ns, closed_end_ns)))
     return window

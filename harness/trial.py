@@ -24,7 +24,7 @@ from harness.platform import Platform, PlatformComponent, PlatformSpec
 from harness.profiles import Profile
 from harness.samples import Observation, call_columns, sample_columns
 from harness.schedule import Arrival, draw_mix, draw_schedule
-from harness.timeline import Timeline, fault_timeline, pilot_timeline, settle, steady_timeline
+from harness.timeline import Timeline, fault_timeline, move_timeline, pilot_timeline, settle, steady_timeline
 from harness.trialdoubts import fault_doubts, load_doubts, stall_doubts
 from harness.watchdog import read_stalls
 from results.record import Event, PlannedTrial, Probe, TrialRecord, Window
@@ -82,7 +82,7 @@ class Script:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """What did happen, as the engine and the harness saw it."""
 
     t0_ns: int
@@ -101,7 +101,7 @@ def run_trial(trial: PlannedTrial, settings: TrialSettings, server: ForkServer) 
         with Platform(spec_of(trial, settings), folder, server) as platform:
             control = ControlPlane(platform, settings.book, settings.learners)
             seen = _drive(trial, script, settings, control)
-        return _assemble(trial, script, settings, seen, control)
+        return assemble(trial, script, settings, seen, control)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -119,7 +119,7 @@ def failed_trial(trial: PlannedTrial, error: str) -> TrialOutcome:
 
 def learners_needed(rate_per_s: float, profile: Profile, saturation_shots: int, search_arrivals: int = 0) -> int:
     """Return how many learners a trial of this profile can use up at this rate, with room for a lucky draw."""
-    longest_ns = max(steady_timeline(profile).open_end_ns, fault_timeline(profile).open_end_ns)
+    longest_ns = max(shape(profile).open_end_ns for shape in (steady_timeline, fault_timeline, move_timeline))
     expected = rate_per_s * longest_ns / 1e9
     steady = int(expected + 6 * expected**0.5 + saturation_shots)
     return max(steady, search_arrivals) + RESERVED + 16
@@ -154,12 +154,17 @@ def _best_throughput(done_ns: Sequence[int], window: Window, stretches: int = 4)
 
 
 def _write_script(trial: PlannedTrial, settings: TrialSettings) -> Script:
-    rng = random.Random(f"{settings.seed}:schedule:{trial.block}")
-    scenario = settings.spec.scenario
     saturation = trial.block < settings.profile.saturation_blocks and not trial.fault
     timeline = (
         fault_timeline(settings.profile) if trial.fault else steady_timeline(settings.profile, saturation=saturation)
     )
+    return draw_script(timeline, trial, settings, closed=saturation)
+
+
+def draw_script(timeline: Timeline, trial: PlannedTrial, settings: TrialSettings, *, closed: bool = False) -> Script:
+    """Draw what happens in these windows from the seed and the block; with requests for a closed loop or without."""
+    rng = random.Random(f"{settings.seed}:schedule:{trial.block}")
+    scenario = settings.spec.scenario
     weights = {flow.name: flow.weight for flow in scenario.flows}
     arrivals = draw_schedule(weights, settings.rate_per_s, timeline.open_end_ns / 1e9, scenario.load.arrivals, rng)
     external = {flow.name for flow in scenario.flows if flow.origin == "external"}
@@ -167,7 +172,7 @@ def _write_script(trial: PlannedTrial, settings: TrialSettings) -> Script:
         timeline,
         outside=[arrival for arrival in arrivals if arrival.flow in external],
         inside=[arrival for arrival in arrivals if arrival.flow not in external],
-        closed=_closed_arrivals(settings, len(arrivals), rng) if saturation else [],
+        closed=_closed_arrivals(settings, len(arrivals), rng) if closed else [],
     )
 
 
@@ -192,7 +197,7 @@ def build_job(script: Script, settings: TrialSettings, platform: Platform) -> Jo
     )
 
 
-def _drive(trial: PlannedTrial, script: Script, settings: TrialSettings, control: ControlPlane) -> _Seen:
+def _drive(trial: PlannedTrial, script: Script, settings: TrialSettings, control: ControlPlane) -> Seen:
     """Smoke, probe, load, break and mend one running platform."""
     platform, timeline = control.platform, script.timeline
     control.smoke()
@@ -205,7 +210,7 @@ def _drive(trial: PlannedTrial, script: Script, settings: TrialSettings, control
     result = pending.wait(settings.timeout_ms / 1e3 + 10)
     await_sweeps(platform, sweeps, control)
     require_alive(platform)
-    return _Seen(job.t0_ns, sweeps, result, events, probes, platform.ready_s)
+    return Seen(job.t0_ns, sweeps, result, events, probes, platform.ready_s)
 
 
 def require_alive(platform: Platform) -> None:
@@ -262,8 +267,8 @@ def await_sweeps(platform: Platform, sweeps: Sweeps, control: ControlPlane) -> N
             time.sleep(0.005)
 
 
-def _assemble(
-    trial: PlannedTrial, script: Script, settings: TrialSettings, seen: _Seen, control: ControlPlane
+def assemble(
+    trial: PlannedTrial, script: Script, settings: TrialSettings, seen: Seen, control: ControlPlane
 ) -> TrialOutcome:
     """Join what the engine, the services' logs and the stores say into the trial's record."""
     logs = control.platform.log_dir
@@ -294,7 +299,7 @@ def _assemble(
     return TrialOutcome(record, samples, call_columns(rows, windows, seen.t0_ns))
 
 
-def _observe_all(script: Script, seen: _Seen, control: ControlPlane) -> Observation:
+def _observe_all(script: Script, seen: Seen, control: ControlPlane) -> Observation:
     logged = logged_sweeps(seen.sweeps, control)
     observed = Observation.of(script.outside, script.closed, seen.result, seen.sweeps.arrivals, logged, seen.t0_ns)
     wanted = [(arrival.flow, arrival.learner) for arrival in observed.arrivals]

@@ -21,6 +21,7 @@ from results.impact import impacts
 from results.judge import check_claims, claim_doubts, judge
 from results.loaded import NS_PER_S, Loaded, load, without
 from results.metrics import METRICS
+from results.moves import moves
 from results.outcome import ArmEstimate, Comparison, Design, Results
 from results.pictures import curves, timelines
 from results.record import AT
@@ -69,6 +70,7 @@ def _results(loaded: Loaded, whole: Loaded) -> Results:
         searches=tuple(found),
         load_curves=tuple(load_curves(loaded)),
         failovers=evidence.failovers,
+        moves=evidence.moves,
     )
 
 
@@ -98,9 +100,22 @@ def _evidence(loaded: Loaded, blocks: BlockTable) -> Evidence:
         impacts=tuple(flow_impacts),
         radii=tuple(radii(flow_impacts)),
         failovers=tuple(failover_costs(loaded)),
+        tallies=tuple((trial.trial.mode, tally) for _, trial in loaded.usable() for tally in trial.tallies),
+        moves=tuple(moves(loaded)),
+        stand_ins=_stand_ins(loaded),
     )
     doubts = (*find_doubts(loaded, blocks), *claim_doubts(loaded, evidence))
     return replace(evidence, doubts=doubts)
+
+
+def _stand_ins(loaded: Loaded) -> dict[str, str]:
+    """Return probe or tally -> the gateway it was tried with, where an experiment used one of its own."""
+    stand_ins: dict[str, str] = {}
+    for _, trial in loaded.usable():
+        if trial.used_gateway:
+            stand_ins |= {probe.name: trial.used_gateway for probe in trial.probes}
+            stand_ins |= {tally.name: trial.used_gateway for tally in trial.tallies}
+    return stand_ins
 
 
 def _estimates(blocks: BlockTable) -> Iterator[ArmEstimate]:

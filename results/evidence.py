@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from results.blast import BlastRadius
@@ -11,13 +11,17 @@ from results.blocks import BlockTable
 from results.doubt import Doubt
 from results.failover import FailoverCost
 from results.impact import Case, FlowImpact
-from results.record import Plan, Probe
+from results.moves import Move
+from results.record import Plan, Probe, Tally
 from scenarios.model import Scenario
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The computed record. `probes` carry the mode in which they were taken."""
+    """The computed record. `probes` and `tallies` carry the mode in which they were taken.
+
+    `stand_ins`: name of a probe or tally -> the gateway it was tried with in place of the run's own.
+    """
 
     scenario: Scenario
     plan: Plan
@@ -29,10 +33,18 @@ class Evidence:
     radii: tuple[BlastRadius, ...]
     doubts: tuple[Doubt, ...] = ()
     failovers: tuple[FailoverCost, ...] = ()
+    tallies: tuple[tuple[str, Tally], ...] = ()
+    moves: tuple[Move, ...] = ()
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
 
     def radius(self, case: Case, origin: str) -> BlastRadius | None:
         """Return the blast radius of a case; None when it was not measured."""
         return next((radius for radius in self.radii if (radius.case, radius.origin) == (case, origin)), None)
+
+    def counted(self, tally: str, mode: str) -> dict[int, int]:
+        """Return value -> how many times an experiment counted that in this mode."""
+        values = [int(one.value) for where, one in self.tallies if where == mode and one.name == tally]
+        return {value: values.count(value) for value in values}
 
     def flows(self, case: Case) -> list[FlowImpact]:
         """Return the impact of a case on each flow; empty when it was not measured."""

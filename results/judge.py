@@ -125,6 +125,7 @@ def _scope(kind: Kind, finding: Finding, evidence: Evidence) -> dict[str, Any]:
         "profile": plan.profile,
         "offered_rate_per_s": plan.offered_rate_per_s,
         "blocks": finding.blocks,
+        **finding.scope,
     }
     return {**scope, **_host_scope(finding, evidence)} if kind is ABSOLUTE else scope
 

@@ -54,12 +54,12 @@ class Loaded:
         return [(at, trial) for at, trial in enumerate(self.trials) if at not in self.left_out]
 
     def steady(self) -> list[tuple[int, TrialRecord]]:
-        """Return the usable trials that neither inject a fault nor search for capacity."""
-        return [(at, trial) for at, trial in self.usable() if not trial.trial.fault and not trial.trial.search]
+        """Return the usable trials that neither inject a fault nor search for capacity nor try anything else."""
+        return [(at, trial) for at, trial in self.driven() if not trial.trial.fault]
 
     def driven(self) -> list[tuple[int, TrialRecord]]:
-        """Return the usable trials at the run's own rate, with a fault or without: all but the searches."""
-        return [(at, trial) for at, trial in self.usable() if not trial.trial.search]
+        """Return the usable trials at the run's own rate, with a fault or without: no searches, no experiments."""
+        return [(at, trial) for at, trial in self.usable() if not trial.trial.search and not trial.trial.experiment]
 
     def searches(self) -> list[tuple[int, TrialRecord]]:
         """Return the usable trials that search for capacity."""

@@ -16,6 +16,7 @@ from results.failover import FailoverCost
 from results.gate_power import Power
 from results.impact import FlowImpact
 from results.judge import Verdict
+from results.moves import Move
 from results.pictures import Curve, Timeline
 from results.record import Plan
 from results.recovery import Recovery
@@ -82,6 +83,7 @@ class Results:
     objective: Objective | None
     searches: tuple[CapacitySearch, ...]
     load_curves: tuple[LoadCurve, ...]
+    moves: tuple[Move, ...] = ()
     failovers: tuple[FailoverCost, ...] = ()
     further: tuple[Results, ...] = ()
     over_base: tuple[Comparison, ...] = ()  # of a further gateway: its arms over another gateway's, block by block

@@ -24,6 +24,7 @@ MIX = "mix"
 AT = "@"
 """Between the mode and the gateway in the name of an arm of a further gateway: gateway@nginx."""
 CAPACITY_WINDOW = "capacity-"
+MOVE_WINDOW = "move"
 
 SAMPLE_COLUMNS: dict[str, str] = {
     "flow": "string",
@@ -64,6 +65,7 @@ class PlannedTrial:
     fault: str = ""
     search: str = ""  # capacity of what is searched for: MIX or the name of a flow; a trial has no fault then
     gateway: str = ""  # a further gateway of the run, by its name in the plan; empty: the first one
+    experiment: str = ""  # what is tried outside the load windows, by its name in the scenario
 
     @property
     def plain_arm(self) -> str:
@@ -75,7 +77,8 @@ class PlannedTrial:
         """The name of the trial's folder."""
         fault = "-" + self.fault.replace(":", "-") if self.fault else ""
         search = f"-capacity-{self.search}" if self.search else ""
-        return f"{self.index:04d}-b{self.block:02d}-{self.arm.replace(':', '-')}{fault}{search}"
+        experiment = f"-{self.experiment}" if self.experiment else ""
+        return f"{self.index:04d}-b{self.block:02d}-{self.arm.replace(':', '-')}{fault}{search}{experiment}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,8 @@ class Window:
     """A stretch of a trial. Names: warmup, open, saturation; in a fault trial warmup, before, fault, after.
 
     `fault` begins when the fault was observed to be there and ends when lifting began. In a search trial the windows
-    are capacity-01, capacity-02 ..., each at its own `offered_per_s`; void-03 is one that did not count.
+    are capacity-01, capacity-02 ..., each at its own `offered_per_s`; void-03 is one that did not count. A trial that
+    moves a service has warmup, before, move (until the old instance was stopped) and after.
     """
 
     name: str
@@ -161,6 +165,15 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """Something that an experiment counted: `detail` says what was counted, for a reader who counts again."""
+
+    name: str
+    value: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class RecordedDoubt:
     """Something the harness saw that may make a figure worthless. A fatal one voids its trial."""
 
@@ -185,6 +198,8 @@ class TrialRecord:
     generator: dict[str, float] = field(default_factory=dict)  # slip_mean_us, slip_p99_us, busy_share ...
     ready_s: float = 0.0
     error: str = ""
+    tallies: list[Tally] = field(default_factory=list)
+    used_gateway: str = ""  # that an experiment was tried with in place of the run's own
 
 
 class RecordError(Exception):
@@ -304,6 +319,7 @@ def _trial_from(value: dict[str, Any]) -> TrialRecord:
                 "events": [Event(**event) for event in value["events"]],
                 "probes": [Probe(**probe) for probe in value["probes"]],
                 "doubts": [RecordedDoubt(**doubt) for doubt in value["doubts"]],
+                "tallies": [Tally(**tally) for tally in value.get("tallies", [])],
             }
         )
     except (KeyError, TypeError) as broken:

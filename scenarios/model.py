@@ -108,7 +108,10 @@ class Load(_Frozen):
 
 
 class Scenario(_Frozen):
-    """Everything that is said before a run: nothing here depends on a mode or on a measurement."""
+    """Everything that is said before a run: nothing here depends on a mode or on a measurement.
+
+    `experiments` names what is tried outside the load windows, each with its own parameters.
+    """
 
     name: Name
     title: str
@@ -117,6 +120,7 @@ class Scenario(_Frozen):
     flows: tuple[Flow, ...] = Field(min_length=1)
     claims: tuple[Claim, ...] = ()
     load: Load = Load()
+    experiments: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
     @cached_property
     def service_names(self) -> tuple[str, ...]:
@@ -150,6 +154,7 @@ class Scenario(_Frozen):
         _check_peers(self)
         _check_cycles(self)
         _check_flows(self)
+        _check_experiments(self)
         return self
 
 
@@ -220,6 +225,16 @@ def _check_flows(scenario: Scenario) -> None:
                     f"flow {flow.name} lets {flow.service} call {call.to}, which is not among its peers: "
                     f"{_one_of(scenario.service(flow.service).peers)}",
                 )
+
+
+def _check_experiments(scenario: Scenario) -> None:
+    known = scenario.service_names
+    for name, parameters in scenario.experiments.items():
+        if "service" in parameters and parameters["service"] not in known:
+            raise LocatedError(
+                ("experiments", name, "service"),
+                f"experiment {name} names {parameters['service']!r}, which is no service: {_one_of(known)}",
+            )
 
 
 def _check_known(where: tuple[str | int, ...], flow: str, names: Any, known: tuple[str, ...]) -> None:

@@ -72,6 +72,10 @@ class RequestBook:
         """
         return self._builders[flow](index)
 
+    def flows(self) -> tuple[str, ...]:
+        """Return the flows that are started from outside."""
+        return tuple(self._builders)
+
     def accepts(self, flow: str) -> frozenset[int]:
         """Return the statuses that are an acceptable answer. Raises KeyError for a flow not started from outside."""
         return _ACCEPTED[flow]

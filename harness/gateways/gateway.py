@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -33,9 +35,10 @@ class GatewayPlan:
 
 
 class Gateway(Protocol):
-    """One gateway product."""
+    """One gateway product. `ends_on` is the signal upon which it finishes what is under way and ends."""
 
     name: str
+    ends_on: signal.Signals
 
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it can be started."""
@@ -49,8 +52,26 @@ class Gateway(Protocol):
     def render(self, plan: GatewayPlan) -> str:
         """Return the exact configuration for the plan."""
 
+    def routes_in(self, config: str) -> tuple[Route, ...]:
+        """Return the routes that a rendered configuration holds, read from its text and in its order."""
+
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Start the gateway with this configuration and return its process id."""
+
+    def reload(
+        self, pid: int, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path
+    ) -> int | None:
+        """Have the running gateway take up another configuration; return the process that serves from then on.
+
+        It returns before that is done. None: in the form in which it is run here it has to be restarted.
+        """
+
+
+def rewrite(pid: int, path: Path, config: str, number: signal.Signals) -> int:
+    """Write the configuration and tell the process by a signal to read it; for products that reload in place."""
+    path.write_text(config, encoding="utf-8")
+    os.kill(pid, number)
+    return pid
 
 
 def routes_for(scenario: Scenario, mode: str) -> tuple[Route, ...]:

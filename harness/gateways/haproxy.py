@@ -7,6 +7,8 @@ with a `..` segment is refused.
 
 from __future__ import annotations
 
+import re
+import signal
 from pathlib import Path
 
 from harness.forkserver import ForkServer
@@ -46,12 +48,16 @@ backend {name}
 """
 _LOG_TARGET = "  log stdout format raw local0\n"  # into the component's log: a file of its own it cannot write
 _LOG_LINES = "  log global\n  option httplog\n"
+_COMMAND = ("haproxy", "-db", "-f", "haproxy.cfg")
+_PATH = re.compile(r"^  acl (\S+) path(?: (\S*))?$", re.MULTILINE)
+_RULE = re.compile(r"^  use_backend (\S+) if (\S+)$", re.MULTILINE)
 
 
 class Haproxy:
     """Debian's haproxy, or any on the path."""
 
     name = "haproxy"
+    ends_on = signal.SIGUSR1
 
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it is there."""
@@ -80,12 +86,28 @@ class Haproxy:
         routed = dict.fromkeys(route.service for route in plan.routes)
         return _head(plan.pool) + front + "".join(_backend(name, plan) for name in routed)
 
+    def routes_in(self, config: str) -> tuple[Route, ...]:
+        """Return the routes of the rules, each with the path that its condition names."""
+        paths = dict(_PATH.findall(config))
+        return tuple(Route(paths[name] or "/", service) for service, name in _RULE.findall(config))
+
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration into a folder of its own and start HAProxy there, in the foreground."""
         home = folder / "haproxy"
         home.mkdir(exist_ok=True)
         (home / "haproxy.cfg").write_text(config, encoding="utf-8")
-        return start_program(["haproxy", "-db", "-f", "haproxy.cfg"], server, cores, log, home)
+        return start_program(_COMMAND, server, cores, log, home)
+
+    def reload(
+        self, pid: int, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path
+    ) -> int | None:
+        """Start a new process that has the old one let go of the port and finish (-sf).
+
+        Without SO_REUSEPORT (noreuseport) nobody listens between the two, for a few milliseconds.
+        """
+        home = folder / "haproxy"
+        (home / "haproxy.cfg").write_text(config, encoding="utf-8")
+        return start_program([*_COMMAND, "-sf", str(pid)], server, cores, log, home)
 
 
 def _head(pool: Pool) -> str:

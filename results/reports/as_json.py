@@ -22,6 +22,7 @@ from results.gate_power import Power
 from results.impact import Case, FlowImpact, more_fault_blocks
 from results.judge import Verdict
 from results.metrics import METRICS
+from results.moves import Move
 from results.outcome import SCHEMA_VERSION, ArmEstimate, Comparison, Results
 from results.recovery import Recovery
 
@@ -71,6 +72,7 @@ def _with_one_gateway(results: Results) -> dict[str, Any]:
         "consistency": [_consistency(one) for one in results.consistency],
         "retry_amplification": list(_amplifications(results.amplifications)),
         "capacity": _capacity(results),
+        "moves": [_move(move) for move in results.moves],
     }
 
 
@@ -341,6 +343,20 @@ def _rate_point(point: RatePoint) -> dict[str, Any]:
         "p99_ms": point.p99_ms,
         "error_share": point.error_share,
         "requests": point.requests,
+    }
+
+
+def _move(move: Move) -> dict[str, Any]:
+    return {
+        "mode": move.mode,
+        "service": move.service,
+        "trials": move.trials,
+        "offered": move.offered,
+        "lost": move.lost,
+        "lost_per_1000": move.per_1000,
+        "longest_gap_ms": move.gap_ms,
+        "took_ms": move.took_ms,
+        "steps": move.steps,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from results.outcome import Results
-from results.reports import tables
+from results.reports import experiments, tables
 from results.reports.tables import Table
 
 
@@ -46,6 +46,7 @@ def sections(results: Results) -> list[Section]:
             (),
             (tables.consistency(results), tables.amplification(results)),
         ),
+        Section("experiments", "Experiments", (), (experiments.moves(results),), (experiments.asked(results),)),
         Section("method", "Method", (), (tables.readings(results), tables.gate(results))),
         Section("environment", "Environment", (), (), (tables.environment(results),)),
     ]

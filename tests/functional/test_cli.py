@@ -84,7 +84,7 @@ def test_help_answers_without_the_heavy_libraries():
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("what", ["scenarios", "modes", "flows", "faults", "gateways", "claims"])
+@pytest.mark.parametrize("what", ["scenarios", "modes", "flows", "faults", "experiments", "gateways", "claims"])
 def test_every_choice_can_be_listed(what):
     result = _archbench("list", what)
     assert result.returncode == 0

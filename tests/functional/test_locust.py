@@ -750,6 +750,7 @@ TINY = dataclasses.replace(
     warmup_s=0.4,
     open_s=0.5,
     saturation_s=0.3,
+    experiment_blocks=0,
     pilot_s=0.3,
     search=_SEARCH,
 )

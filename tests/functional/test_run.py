@@ -30,6 +30,7 @@ TINY = dataclasses.replace(
     warmup_s=0.2,
     open_s=0.5,
     saturation_s=0.3,
+    experiment_blocks=0,
     pilot_s=0.2,
     search=dataclasses.replace(PROFILES["quick"].search, blocks=1, window_s=0.3, precision=0.25),
 )

@@ -165,6 +165,23 @@ def test_a_login_needs_the_right_password(platform):
     assert platform.ask("auth", "POST", "/api/v1/auth/login", body=wrong)[0] == 401
 
 
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        (lambda book: book.request("view_profile", 1)[2][0][1], 204),
+        (lambda book: RequestBook(LEARNERS, SECRET[::-1]).request("view_profile", 1)[2][0][1], 401),
+        (lambda book: "Bearer nonsense", 401),
+        (lambda book: None, 401),
+    ],
+)
+def test_auth_judges_a_token_for_somebody_else(platform, field, status):
+    value = field(platform.book)
+    headers = {} if value is None else {"Authorization": value}
+    answer = platform.ask("auth", "GET", "/api/v1/auth/verify", headers)
+    assert answer[0] == status
+    assert (answer[2] == b"") == (status == 204)
+
+
 def test_profile_and_courses_are_shown(platform):
     assert platform.flow("view_profile", 4)[1]["user_id"] == learner_id(4)
     status, answer = platform.flow("browse_courses", 4)

@@ -23,6 +23,7 @@ from results.record import (
     Probe,
     RecordedDoubt,
     RecordWriter,
+    Tally,
     TrialRecord,
     Window,
 )
@@ -56,6 +57,13 @@ def crash_fate(mode: str, target: str, flow: dict[str, Any]) -> Fate:
     if target in flow["needs"] or (target == "gateway" and through_gateway):
         return "error", "none"
     return "ok", "met" if flow.get("effects") else "none"
+
+
+Tried = tuple[dict[str, tuple[int, ...]], dict[str, float]]
+"""What an experiment found: probe -> statuses, and tally -> value."""
+
+MovedRequest = tuple[str, int, str]
+"""A request while a service moved: flow, when it was due in ms from the begin of the move, outcome."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,9 @@ class World:
     unsettled: Callable[[PlannedTrial], bool] = lambda trial: False  # whose bracket stays open
     further: dict[str, World] = field(default_factory=dict)  # further gateways, each with the world of its arms
     seed: int = 7
+    tried: dict[str, Tried] = field(default_factory=dict)  # by mode, in the first block
+    used_gateway: str = ""
+    moved: dict[str, tuple[MovedRequest, ...]] = field(default_factory=dict)  # by mode: what was due in a move of 1 s
 
 
 def claim(**fields: Any) -> dict[str, Any]:
@@ -185,6 +196,8 @@ def _planned(world: World) -> Iterator[PlannedTrial]:
     for block in range(world.steady_blocks):
         for gateway in ("", *world.further):
             yield from _of_gateway(world, block, gateway)
+    yield from (PlannedTrial(0, 0, mode, mode, experiment="tried") for mode in world.tried)
+    yield from (PlannedTrial(0, 0, mode, mode, experiment="service-move") for mode in world.moved)
 
 
 def _of_gateway(world: World, block: int, gateway: str) -> Iterator[PlannedTrial]:
@@ -208,6 +221,9 @@ def _write_trial(writer: RecordWriter, world: World, trial: PlannedTrial, noise:
         doubts = [RecordedDoubt("made void", True, 2.0, 1.0, "a test")] if state == "void" else []
         record = TrialRecord(trial, state, error="it broke" if state == "failed" else "", doubts=doubts)
         writer.add(record, _empty(SAMPLE_COLUMNS), _empty(CALL_COLUMNS))
+        return
+    if trial.experiment:
+        writer.add(*(_move_trial if trial.experiment == "service-move" else _tried_trial)(world, trial))
         return
     make = _fault_trial if trial.fault else _search_trial if trial.search else _steady_trial
     writer.add(*make(world, trial, noise, rng))
@@ -272,6 +288,30 @@ def _search_trial(world: World, trial: PlannedTrial, noise: float, rng: Any) -> 
         windows.append(Window(name, start, start + S, 200, {}, rate))
     record = TrialRecord(trial, "done", windows, [Event(S, "search_end", detail="settled")], generator={})
     return record, samples, _empty(CALL_COLUMNS)
+
+
+def _tried_trial(world: World, trial: PlannedTrial) -> Any:
+    asked, counted = world.tried[trial.mode]
+    probes = [Probe(name, f"GET /{name}", status) for name, statuses in asked.items() for status in statuses]
+    tallies = [Tally(name, value, f"{value:g} of them") for name, value in counted.items()]
+    record = TrialRecord(trial, "done", probes=probes, tallies=tallies, used_gateway=world.used_gateway)
+    return record, _empty(SAMPLE_COLUMNS), _empty(CALL_COLUMNS)
+
+
+def _move_trial(world: World, trial: PlannedTrial) -> Any:
+    """A second's move of user, begun after a second of load and followed by another one."""
+    samples = _empty(SAMPLE_COLUMNS)
+    for flow, due_ms, outcome in world.moved[trial.mode]:
+        at = S + due_ms * MS
+        window = "before" if due_ms < 0 else "move" if due_ms < 1000 else "after"
+        row = (flow, window, at, at, at + MS, outcome, 200, "none", "")
+        for name, value in zip(SAMPLE_COLUMNS, row, strict=True):
+            samples[name].append(value)
+    windows = [Window("before", 0, S), Window("move", S, 2 * S), Window("after", 2 * S, 3 * S)]
+    told = [Event(S + 1, "reload", "gateway")] if trial.mode == "gateway" else []
+    told += [Event(S + at, "restart", name) for at, name in enumerate(("auth", "course"))] if not told else []
+    events = [Event(S, "move_begin", "user"), *told, Event(2 * S, "move_end", "user")]
+    return TrialRecord(trial, "done", windows, events), samples, _empty(CALL_COLUMNS)
 
 
 def _generator(world: World) -> dict[str, float]:

@@ -5,13 +5,15 @@ from functools import partial
 
 import pytest
 
+from results.build import build
 from results.claims import KINDS, ClaimProblem
 from results.judge import check_claims
 from scenarios.model import Scenario
 from tests.results.synthetic import MODES as ALL_MODES
-from tests.results.synthetic import SCENARIO, World, claim, crash_fate, shipped
+from tests.results.synthetic import SCENARIO, SETTINGS, World, claim, crash_fate, shipped, write_record
 
 Steady = partial(World, faults=False)
+Idle = partial(Steady, searches=False, steady_blocks=1, open_requests=20, saturation_requests=20)
 
 
 def one(judged, world):
@@ -106,6 +108,149 @@ def test_count(judged, gateway, word, says):
 def test_count_without_a_counted_call(judged):
     hops = {"direct": (1,), "gateway": (0,), "hybrid": (1,)}
     assert one(judged, Steady(claims=[shipped("network-hops")], hops=hops)).verdict == "inconclusive"
+
+
+def routes(direct=0, gateway=2, hybrid=0):
+    counts = {"direct": direct, "gateway": gateway, "hybrid": hybrid}
+    return {mode: ({}, {"internal_routes": count}) for mode, count in counts.items()}
+
+
+@pytest.mark.parametrize(
+    ("tried", "word", "says"),
+    [
+        (routes(), "confirmed", "gateway: 2 in 1 configuration, 2 expected"),
+        (routes(gateway=1), "refuted", "gateway: 1 in 1 configuration, 2 expected"),
+        (routes(hybrid=2), "refuted", "hybrid: 2 in 1 configuration, 0 expected"),
+        ({}, "inconclusive", "not counted"),
+    ],
+)
+def test_a_count_by_name_is_resolved_against_the_scenario(judged, tried, word, says):
+    finding = one(judged, Idle(claims=[shipped("gateway-knows-routes")], tried=tried))
+    assert finding.verdict == word
+    assert says in finding.why
+
+
+def edits(direct=4, gateway=1, hybrid=4):
+    counts = {"direct": direct, "gateway": gateway, "hybrid": hybrid}
+    tallies = {mode: {"edited_places:user": count, "edited_lines:user": count + 1} for mode, count in counts.items()}
+    return {mode: ({}, found) for mode, found in tallies.items()}
+
+
+@pytest.mark.parametrize(
+    ("tried", "word"),
+    [
+        (edits(), "confirmed"),
+        (edits(gateway=2), "refuted"),
+        (edits(direct=3), "refuted"),
+        (edits(hybrid=9), "confirmed"),  # is shown, and has no vote
+        ({"gateway": edits()["gateway"]}, "inconclusive"),
+    ],
+)
+def test_edits(judged, tried, word):
+    finding = one(judged, Idle(claims=[shipped("move-a-service")], tried=tried))
+    assert finding.verdict == word
+    assert finding.why.endswith("No live move counts in this run.")
+    assert {part["mode"] for part in finding.details} == {"direct", "gateway", "hybrid"}
+
+
+def test_what_a_live_move_lost_stands_beside_the_edits_and_decides_nothing(judged):
+    lost = (("login", 100, "error"), ("login", 200, "ok"), ("register", 300, "ok"))
+    moved = {"gateway": lost[1:], "direct": lost}
+    finding = one(judged, Idle(claims=[shipped("move-a-service")], tried=edits(), moved=moved))
+    assert finding.verdict == "confirmed"
+    assert "gateway 0 of 2 requests lost, gateway reloaded" in finding.why
+    assert "direct 1 of 3 requests lost (longest gap of a flow 100 ms), auth and course restarted" in finding.why
+
+
+ASKED = {
+    "ask_up": 200,
+    "ask_up_no_token": 401,
+    "ask_down": 503,
+    "ask_down_no_token_needed": 200,
+    "ask_before": 503,
+    "ask_before_no_token_needed": 0,
+    "ask_back": 200,
+    "local_down": 200,
+    "local_before": 200,
+    "local_up_no_token": 401,
+}
+
+
+def cycle(**changed):
+    """A gateway of which both halves of the claim are true, but for what is changed."""
+    return {"gateway": ({name: (status,) for name, status in (ASKED | changed).items()}, {})}
+
+
+@pytest.mark.parametrize(
+    ("tried", "word", "says"),
+    [
+        (cycle(), "confirmed", ("while auth is down: confirmed", "start before auth: confirmed", "cycle: confirmed")),
+        (cycle(ask_down=200), "refuted", ("while auth is down: refuted (0 of 1", "start before auth: confirmed")),
+        (
+            cycle(ask_before_no_token_needed=200),
+            "refuted",
+            ("while auth is down: confirmed", "start before auth: refuted (0 of 1 as it says; GET /ask_before_no"),
+        ),
+        (cycle(local_before=503), "confirmed", ("Beside it: Checking locally breaks the cycle: refuted (2 of 3",)),
+        (cycle(ask_up_no_token=404), "inconclusive", ("Nothing is settled, for a control failed: It is the gateway",)),
+        (cycle(ask_up=503), "inconclusive", ("Nothing is settled",)),
+        (
+            {},
+            "inconclusive",
+            ("Not asked in this run: ask_down in gateway and ask_before_no_token_needed in gateway.",),
+        ),
+    ],
+)
+def test_the_two_halves_of_a_bootstrap_cycle_are_told_apart(judged, tried, word, says):
+    finding = one(judged, Idle(claims=[shipped("bootstrap-cycle")], tried=tried))
+    assert finding.verdict == word
+    assert [text for text in says if text not in finding.why] == []
+
+
+LIMITED = {"within_limit": 200, "over_limit": 429, "good_token": 200, "internal_call": 200}
+DEAD = {"bad_token_services_down": 401, "good_token_services_down": 502}
+PLACES = {"places_refusing_tokens": 1, "places_limiting_rates": 1}
+
+
+def limits(mode="hybrid", places=(), **changed):
+    """A platform of which the claim is true, but for what is changed in one mode."""
+    found = dict.fromkeys(("gateway", "hybrid"), (LIMITED | DEAD, PLACES))
+    found["direct"] = ({"over_limit": 200, "internal_call": 200}, {"places_refusing_tokens": 3})
+    asked, counted = found[mode]
+    found[mode] = (asked | changed, counted | dict(places))
+    return {name: ({probe: (status,) for probe, status in a.items()}, c) for name, (a, c) in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("tried", "word", "says"),
+    [
+        (limits(), "confirmed", "Beside it: Without a gateway nobody limits rates: confirmed"),
+        (limits(over_limit=200), "refuted", "Over the limit: refuted"),
+        (limits(bad_token_services_down=502), "refuted", "Services do not see them: refuted"),
+        (limits(places={"places_limiting_rates": 4}), "refuted", "places limiting rates: 4 (4 of them) (hybrid)"),
+        (limits(within_limit=429), "inconclusive", "a control failed: What is within the limit is answered"),
+        (limits(good_token_services_down=200), "inconclusive", "a control failed: The services are dead"),
+        (limits("direct", internal_call=403), "confirmed", "Beside it: Calls between services, where they do not"),
+    ],
+)
+def test_limits_at_one_place(judged, tried, word, says):
+    finding = one(judged, Idle(claims=[shipped("central-limits")], tried=tried))
+    assert finding.verdict == word
+    assert says.lower() in finding.why.lower()
+
+
+def test_a_finding_says_which_gateway_stood_in_for_the_runs_own_and_its_scope_does(tmp_path):
+    world = Idle(claims=[shipped("bootstrap-cycle")], tried=cycle(), used_gateway="other")
+    (verdict,) = build(write_record(tmp_path, world)).verdicts
+    assert verdict.finding.why.endswith("Tried with other as the gateway.")
+    assert verdict.scope["gateway"] == "other"
+
+
+@pytest.mark.parametrize(("replicas", "said"), [(1, False), (2, True)])
+def test_several_instances_of_a_gateway_are_said_to_count_each_for_itself(judged, replicas, said):
+    settings = {**SETTINGS, "gateway_replicas": replicas}
+    finding = one(judged, Idle(claims=[shipped("central-limits")], tried=limits(), settings=settings))
+    assert ("each counts for itself" in finding.why) == said
 
 
 @pytest.mark.parametrize(("status", "word"), [(403, "confirmed"), (200, "refuted")])
@@ -342,6 +487,14 @@ def test_every_kind_is_judged_above():
             },
             "'nap', which is no flow",
         ),
+        (
+            {
+                "kind": "edits",
+                "reads": {"service": "moon", "expect": {"gateway": 1}},
+            },
+            "'moon', which is no component",
+        ),
+        ({"kind": "count", "reads": {"metric": "internal_routes", "expect": {"gateway": "many"}}}, "expect.gateway"),
         (
             {
                 "kind": "littles_law",
