@@ -10,6 +10,7 @@ from results.record import MOVE_WINDOW, Event, Window
 
 _DRAIN_S = 0.08  # between the open and the closed window
 _RAMP_S = 0.1  # of the closed loop, before its window
+_BEFORE_MOVE_S = 0.05
 _MOST_MOVE_S = 4.0  # a slow gateway's restart and that of every caller
 
 
@@ -71,7 +72,7 @@ def move_timeline(profile: Profile) -> Timeline:
     How long moving takes is not known beforehand: load is planned for longer than that and ended when it is over.
     """
     start = _ns(profile.fault_warmup_s)
-    begin = start + _ns(profile.before_s)
+    begin = start + _ns(_BEFORE_MOVE_S)
     end = begin + _ns(_MOST_MOVE_S)
     windows = [
         Window("warmup", 0, start),

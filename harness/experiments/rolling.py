@@ -41,15 +41,16 @@ def kill(platform: Platform, *names: str) -> None:
 
 
 def end(platform: Platform, name: str, pid: int) -> None:
-    """Have a process finish what is under way and end; kill it when it does not."""
-    number = product(platform.spec).ends_on if name == "gateway" else signal.SIGTERM
-    platform.tell(pid, number)
-    deadline = time.monotonic() + _END_PATIENCE_S
-    while platform.server.exit_code(pid) is None:
-        if time.monotonic() > deadline:
-            platform.tell(pid, signal.SIGKILL)
-            deadline += _END_PATIENCE_S
-        time.sleep(0.001)
+    """Have a process finish what is under way and end; kill it when it does not. Raises HarnessError when it stays."""
+    politely = product(platform.spec).ends_on if name == "gateway" else signal.SIGTERM
+    for number in (politely, signal.SIGKILL):
+        platform.tell(pid, number)
+        deadline = time.monotonic() + _END_PATIENCE_S
+        while time.monotonic() < deadline:
+            if platform.server.exit_code(pid) is not None:
+                return
+            time.sleep(0.001)
+    raise HarnessError(f"{name} (process {pid}) is still there {_END_PATIENCE_S:g} s after SIGKILL")
 
 
 def restart(platform: Platform, name: str) -> None:

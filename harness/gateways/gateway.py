@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ class Gateway(Protocol):
 def rewrite(pid: int, path: Path, config: str, number: signal.Signals) -> int:
     """Write the configuration and tell the process by a signal to read it; for products that reload in place."""
     path.write_text(config, encoding="utf-8")
-    os.kill(pid, number)
+    with contextlib.suppress(ProcessLookupError):  # one that has ended is seen to have
+        os.kill(pid, number)
     return pid
 
 

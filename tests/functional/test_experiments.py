@@ -3,12 +3,11 @@
 import contextlib
 import random
 import signal
-from pathlib import Path
+from dataclasses import replace
 
 import psutil
 import pytest
 
-from harness import run as run_module
 from harness.engines.forked import ForkedCrew
 from harness.experiments.wanted import run_experiment
 from harness.forkserver import PRELOAD, ForkServer
@@ -68,7 +67,7 @@ def settings(tmp_path_factory, server):
 
 def tried(name, mode, settings, server, gateway="builtin"):
     """Run one experiment; return its outcome."""
-    with_gateway = run_module.replace(settings, spec=run_module.replace(settings.spec, gateway=gateway))
+    with_gateway = replace(settings, spec=replace(settings.spec, gateway=gateway))
     before = _children()
     outcome = run_experiment(PlannedTrial(0, 0, mode, mode, experiment=name), with_gateway, server)
     assert _children() == before, "the experiment left processes behind"
@@ -231,11 +230,13 @@ AT_THE_GATEWAY = {
     "bad_token": 401,
     "internal_call": 200,
     "good_token_services_down": 502,
+    "no_token_services_down": 401,
     "bad_token_services_down": 401,
 }
 AT_THE_SERVICES = AT_THE_GATEWAY | {
     "over_limit": 200,
     "good_token_services_down": 0,
+    "no_token_services_down": 0,
     "bad_token_services_down": 0,
 }
 
@@ -253,7 +254,7 @@ def _limits(mode, settings, server):
         ("gateway", "", {}, (1, 1)),
         ("hybrid", "", {}, (1, 1)),
         ("hybrid", "unlimited", {"over_limit": 200}, (1, 0)),
-        ("hybrid", "unchecked", {"bad_token_services_down": 502}, (0, 1)),
+        ("hybrid", "unchecked", {"no_token_services_down": 502, "bad_token_services_down": 502}, (0, 1)),
     ],
 )
 def test_a_gateway_that_limits_and_checks_is_the_one_place(mode, defect, asked, counted, settings, server, monkeypatch):
@@ -282,13 +283,10 @@ def test_our_gateway_limits_and_checks_in_the_place_of_the_services(mode, settin
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_run_tries_the_experiments_of_its_scenario_in_its_modes_unless_told_not_to(wanted, tmp_path):
     scenario = IELTS.model_copy(update={"experiments": {"gateway-routes": {}, "edited-places": {"service": "user"}}})
-    profile = run_module.replace(
-        TINY, experiment_blocks=1, search=run_module.replace(TINY.search, what="none"), open_s=0.2, saturation_s=0.1
-    )
+    profile = replace(TINY, experiment_blocks=1, search=replace(TINY.search, what="none"), open_s=0.2, saturation_s=0.1)
     request = RunRequest(scenario, profile, modes=("gateway",), out=tmp_path, experiments=wanted)
     *_, last = run(request)
     trials = [trial for trial in RecordReader(last.run_dir).trials() if trial.trial.experiment]
     assert [trial.trial.experiment for trial in trials] == (["gateway-routes", "edited-places"] if wanted else [])
     assert [tally.value for trial in trials for tally in trial.tallies] == ([2, 4, 1, 1] if wanted else [])
     assert {trial.trial.mode for trial in trials} <= {"gateway"}
-    assert Path(last.run_dir, "record", "plan.json").exists()

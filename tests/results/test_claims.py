@@ -208,7 +208,7 @@ def test_the_two_halves_of_a_bootstrap_cycle_are_told_apart(judged, tried, word,
 
 
 LIMITED = {"within_limit": 200, "over_limit": 429, "good_token": 200, "internal_call": 200}
-DEAD = {"bad_token_services_down": 401, "good_token_services_down": 502}
+DEAD = {"no_token_services_down": 401, "bad_token_services_down": 401, "good_token_services_down": 502}
 PLACES = {"places_refusing_tokens": 1, "places_limiting_rates": 1}
 
 
