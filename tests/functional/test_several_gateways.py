@@ -18,7 +18,7 @@ pytestmark = pytest.mark.functional
 
 OTHER = "nginx:go-default"
 ARMS = ("direct", "direct-null", "gateway", "hybrid", f"gateway@{OTHER}", f"hybrid@{OTHER}")
-SHORT = dataclasses.replace(TINY, open_s=0.4, saturation_blocks=0, pilot_s=0.15)
+SHORT = dataclasses.replace(TINY, open_s=0.4, saturation_blocks=0, pilot_s=0.4)
 
 
 STARTED = set()  # (the trial's folder, its mode, its gateway) of every platform that was started
@@ -121,7 +121,9 @@ def test_the_record_and_the_reports_say_which_gateways_were_run_and_how(record):
         for one in entry["estimates"]
         if one["metric"] == "call_latency_mean"
     }
-    assert {(OTHER, "gateway"), (OTHER, "hybrid"), ("builtin", "gateway")} <= measured
+    usable = [t for t in record.trials() if not t.trial.fault and t.trial.folder not in data["design"]["left_out"]]
+    assert measured
+    assert {(t.trial.gateway or "builtin", t.trial.mode) for t in usable} <= measured
     for name in ("report.html", "report.md"):
         text = (record.run_dir / name).read_text(encoding="utf-8")
         assert f"{OTHER}: {other.version}; pool profile go-default" in text
