@@ -402,7 +402,10 @@ def test_a_body_up_to_the_close_is_whole_only_by_a_close(gateway, upstream):
             assert (got.body, got.get("transfer-encoding"), got.get("content-length")) == (b"hello", "chunked", None)
 
 
-FORGED = b"Content-Length: 9\r\nTransfer-Encoding: x\r\nConnection: x\r\nHost: y\r\nTrailer: z\r\nKeep-Alive: 1\r\nVia: v\r\n"
+FORGED = b"".join(
+    name + b": x\r\n"
+    for name in (b"Content-Length", b"Transfer-Encoding", b"Connection", b"Host", b"Trailer", b"Keep-Alive", b"Via")
+)
 
 
 def test_trailers_that_frame_route_or_vouch_are_dropped_from_an_answer(gateway, upstream):

@@ -97,7 +97,9 @@ CODED_AND_SIZED = {
     "a coding behind a bare CR": b"Content-Length: %d\r\nX: a\rTransfer-Encoding: chunked",
     "a coding with a NUL in its name": b"Content-Length: %d\r\nTransfer-Encoding\x00: chunked",
     "a coding between quotes": b'Content-Length: %d\r\nX: "\r\nTransfer-Encoding: chunked\r\nY: "',
-    "a coding that Connection names": b"Content-Length: %d\r\nConnection: transfer-encoding\r\nTransfer-Encoding: chunked",
+    "a coding that Connection names": (
+        b"Content-Length: %d\r\nConnection: transfer-encoding\r\nTransfer-Encoding: chunked"
+    ),
     "a length that Connection names": b"Connection: content-length\r\nContent-Length: %d\r\nTransfer-Encoding: chunked",
 }
 
