@@ -35,9 +35,11 @@ def strict(data: bytes) -> Seen:
 
 def by_h11(data: bytes) -> Seen:
     """Read with h11, which ends lines at LF alone and joins folded ones."""
+    seen = Seen()
+    if not data:
+        return seen  # to h11, no data are the end
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1_000_000)
     connection.receive_data(data)
-    seen = Seen()
     method = target = body = b""
     try:
         while (event := connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):

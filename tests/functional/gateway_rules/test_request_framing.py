@@ -311,6 +311,8 @@ BROKEN_TRAILERS = {
     "a NUL": b"X: a\x00",
     "a NUL in the name": b"X\x00: a",
     "a NUL in a dropped trailer": b"Host: a\x00",
+    "a bare CR in a dropped trailer": b"Content-Length: 3\rX: evil",
+    "a control in a dropped trailer": b"Via: a\x01",
     "a control": b"X: a\x01",
 }
 
