@@ -124,7 +124,10 @@ def _requests(draw: st.DrawFn, mark: Mark, odd: bool) -> bytes:
 def _answers(draw: st.DrawFn, mark: Mark, odd: bool) -> Answer:
     framing, body = draw(_bodies(bytes(mark), odd))
     interim = b"HTTP/1.1 103 Early Hints\r\nX-A: 1\r\n\r\n" * draw(st.integers(0, 2))
-    start = b"HTTP/1.1 %d Reason\r\n" % draw(st.sampled_from([200, 200, 201, 204, 304, 404, 500]))
+    status = draw(st.sampled_from([200, 200, 201, 204, 304, 404, 500]))
+    if status in (204, 304) and not odd:
+        framing = body = b""
+    start = b"HTTP/1.1 %d Reason\r\n" % status
     lines = [draw(_names) + b": " + draw(_values) + b"\r\n" for _ in range(draw(st.integers(0, 2)))]
     if odd:
         lines += [line + b"\r\n" for line in draw(st.lists(st.sampled_from(_ODD_LINES), max_size=1))]

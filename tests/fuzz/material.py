@@ -78,7 +78,7 @@ BODIES: list[bytes] = [
     b'--xx\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nMARK\r\n--xx--\r\n',
     b"0\r\n\r\n",
     b"MARK" * 300,
-    b"\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"\r\n\r\nGET /smuggled/MARK HTTP/1.1\r\nHost: h\r\n\r\n",
     bytes(range(256)) + b"MARK",
 ]
 _ECHO = "X-Echo: MARK"
@@ -163,5 +163,5 @@ TOKENS: list[bytes] = [
     *(b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: content-length\r\n", b"Upgrade: h2c\r\n"),
     *(b"Expect: 100-continue\r\n", b"Transfer-Encoding : chunked\r\n", b"Transfer-Encoding: identity\r\n"),
     *(b"18446744073709551616", b"9223372036854775807", b"4294967296", b"ffffffffffffffff", b"100000000"),
-    *(b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    *(b"GET /smuggled/MARK HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
 ]

@@ -12,6 +12,7 @@ from tests.fuzz.material import ANSWERS, BODIES, CLOSED_ANSWERS, HEADS, MARK, TO
 
 _PRISTINE_SHARE = 0.25
 _MOST_REQUESTS = 5
+_PUT_IN = 0xEE  # the number of requests that a mutation puts in
 
 
 def conversation(number: int, rng: random.Random) -> Conversation:
@@ -24,7 +25,7 @@ def conversation(number: int, rng: random.Random) -> Conversation:
     if rng.random() < _PRISTINE_SHARE and not any(b" HTTP/1.0\r\n" in request for request in requests[:-1]):
         return Conversation(number, _cut(sent, rng), "wait", answers, pristine=True)
     if rng.random() < 0.7:
-        sent = _mutated(sent, rng)
+        sent = _marked(_mutated(sent, rng), Mark(number, _PUT_IN))
     if rng.random() < 0.4:
         answers |= {n: _odd_answer(Mark(number, n), rng) for n in range(count) if rng.random() < 0.7}
     ending = rng.choices(ENDINGS, (75, 8, 8, 5, 4))[0]
@@ -65,7 +66,7 @@ def _odd_answer(mark: Mark, rng: random.Random) -> Answer:
     """Return an answer that is changed, cut short, too early, too long, or missing."""
     whole = _answer(mark, rng).whole
     if rng.random() < 0.6:
-        whole = _mutated(whole, rng)
+        whole = _marked(_mutated(whole, rng), mark)
     if rng.random() < 0.2:
         whole = whole[: rng.randrange(len(whole) + 1)]
     if rng.random() < 0.1:
