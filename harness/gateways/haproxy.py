@@ -40,8 +40,10 @@ frontend gateway
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   http-response add-header Via "1.1 haproxy"
   http-request return status 404 if {{ path_sub -i .. %2e }} {{ path_reg -i (/|%2f)(\\.|%2e){{2}}(/|%2f|$) }}
-{acls}  http-request return status 404 if {nowhere}
-{rules}"""
+{acls}{rules}  default_backend nowhere
+backend nowhere
+  http-request return status 404
+"""
 _BACKEND = """\
 backend {name}
   server only {address} pool-purge-delay 90s{most_idle}
@@ -78,7 +80,6 @@ class Haproxy:
         front = _FRONTEND.format(
             address=f"{plan.host}:{plan.port}",
             acls="".join(_acl(name, route) for name, route in zip(names, routes, strict=True)),
-            nowhere=" ".join(f"!{name}" for name in names),
             rules="".join(
                 f"  use_backend {route.service} if {name}\n" for name, route in zip(names, routes, strict=True)
             ),

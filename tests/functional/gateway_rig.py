@@ -120,6 +120,11 @@ class Wire:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
+    def hang_up(self) -> None:
+        """End the connection in both directions, also for a thread that reads from it."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self.sock.close()
 
@@ -222,8 +227,7 @@ class Upstream:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for wire in self.wires:
-            with contextlib.suppress(OSError):
-                wire.sock.shutdown(socket.SHUT_RDWR)
+            wire.hang_up()
         for thread in self._threads:
             thread.join(PATIENCE_S)
 
