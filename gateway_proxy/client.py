@@ -17,6 +17,7 @@ from gateway_proxy.dialling import Dial
 from gateway_proxy.exchange import Refusal
 from gateway_proxy.featured import Featured
 from gateway_proxy.http1 import (
+    BARE_LF,
     CHUNKED,
     Body,
     ChunkedBody,
@@ -275,6 +276,8 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = data
         if len(data) > limit:
             self._refuse(431, "head too large")
+        elif BARE_LF(data):
+            self._refuse(400, "a line of the head ends in a bare LF")
 
     def _begin(self, head: bytes) -> None:
         reader = self.reader
@@ -417,7 +420,7 @@ class ClientConnection(asyncio.Protocol):
             payload = chunk(payload)
             if body.complete:
                 owned = _NOTHING if self.featured is None else self.featured.request_owned
-                payload += last_chunk(body.trailers(owned))
+                payload += last_chunk(body.trailers(owned | self.reader.named))
         if body.complete:
             self._buffer = body.rest
             self._body = None

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from gateway_proxy.http1 import (
+    BARE_LF,
     CHUNKED,
     UNTIL_CLOSE,
     Body,
@@ -159,6 +160,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise ProtocolError("not an HTTP/1.1 answer")
         if self._gateway.is_too_large(data):
             raise ProtocolError("head too large")
+        if BARE_LF(data):
+            raise ProtocolError("a line of the head ends in a bare LF")
         self._buffer = data
 
     def _relay_interim(self, client: ClientConnection, rest: bytes) -> None:
@@ -221,7 +224,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if body.rest:
             self._reader.keep_alive = False
-        client.send_body(head, payload, sized=sized, last=True, trailers=body.trailers())
+        client.send_body(head, payload, sized=sized, last=True, trailers=body.trailers(self._reader.named))
         self._finish(client)
 
     def _finish(self, client: ClientConnection) -> None:

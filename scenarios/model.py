@@ -155,6 +155,7 @@ class Scenario(_Frozen):
         _check_cycles(self)
         _check_flows(self)
         _check_experiments(self)
+        _check_prefixes(self)
         return self
 
 
@@ -166,6 +167,19 @@ def _without(claim: Claim, gone: set[str]) -> Claim:
 
 def _missing(name: str) -> Any:
     raise KeyError(name)
+
+
+def _check_prefixes(scenario: Scenario) -> None:
+    """An internal prefix at or below a public one would be routed with it in hybrid mode, by every gateway."""
+    public = [prefix.rstrip("/") for service in scenario.services for prefix in service.public]
+    for number, service in enumerate(scenario.services):
+        for index, internal in enumerate(service.internal):
+            above = [prefix for prefix in public if f"{internal.rstrip('/')}/".startswith(f"{prefix}/")]
+            if above:
+                raise LocatedError(
+                    ("services", number, "internal", index),
+                    f"{internal!r} is reached through the public prefix {above[0]!r}; keep internal prefixes apart",
+                )
 
 
 def _check_unique(where: str, names: Any) -> None:

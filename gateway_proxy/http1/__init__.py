@@ -8,10 +8,12 @@ from gateway_proxy.http1.body import Body, ChunkedBody, ClosedBody, SizedBody, c
 from gateway_proxy.http1.client import ResponseParser, render_request
 from gateway_proxy.http1.errors import ProtocolError
 from gateway_proxy.http1.fields import CHUNKED, UNTIL_CLOSE
+from gateway_proxy.http1.grammar import BARE_LF
 from gateway_proxy.http1.request import Hop, RequestReader
 from gateway_proxy.http1.response import ResponseReader
 
 __all__ = [
+    "BARE_LF",
     "CHUNKED",
     "UNTIL_CLOSE",
     "Body",

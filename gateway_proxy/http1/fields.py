@@ -30,7 +30,7 @@ _NOT_NAMEABLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"t
 _TRAILER_REFUSED = (
     HOP_BY_HOP | X_FORWARDED | {b"host", b"content-length", b"transfer-encoding", b"trailer", b"via", b"forwarded"}
 )
-_LENGTH = re.compile(rb"[0-9]{1,18}\Z").match
+_LENGTH = re.compile(rb"0*[0-9]{1,18}\Z").match
 
 
 class Line(NamedTuple):

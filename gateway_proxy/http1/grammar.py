@@ -91,10 +91,14 @@ ANSWER = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: [\t -~\x80-\xff]*+)?+\r\n(?:
 
 FIELD_LINES = re.compile(rb"(?:" + _LINE + rb")*+").fullmatch
 
+BARE_LF = re.compile(rb"(?<!\r)\n").search
+"""A line end that is none (RFC 9112 2.2): a head with one never ends as it should, so there is no use in waiting."""
+
 METHOD = re.compile(_TOKEN + rb"++").fullmatch
 VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]").fullmatch
-HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?\Z").match
-ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)\Z", re.IGNORECASE | re.DOTALL).match
+_HOST_NAME = rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|" + _HOST_NAME + rb")(?::[0-9]{0,5})?\Z").match
+ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)\Z", re.IGNORECASE | re.DOTALL).match
 
 METHODS = frozenset(
     b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY "

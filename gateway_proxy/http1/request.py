@@ -146,6 +146,11 @@ class RequestReader:
         return split_list(came.offers.lower())
 
     @property
+    def named(self) -> frozenset[bytes]:
+        """The fields that Connection names, beyond those that are always dropped; lower case."""
+        return NONE if self._plain else nameable(self._came.options)
+
+    @property
     def head(self) -> bytes:
         """The head as it came."""
         return self._head
@@ -195,8 +200,8 @@ class RequestReader:
         if b"#" in self.target:
             raise ProtocolError("fragment in the request target")
         absolute = ABSOLUTE(self.target)
-        if absolute:
-            self._new_host, path = absolute[1], absolute[2]
+        if absolute and absolute[1].lower() == self.hop.scheme:
+            self._new_host, path = absolute[2], absolute[3]
             bare = b"*" if self.method == b"OPTIONS" and not path else b"/"
             self.target = path if path.startswith(b"/") else bare + path
             if not HOST(self._new_host):
@@ -300,7 +305,11 @@ class RequestReader:
         if self.http10 or self._new_host is not None:
             head = self._with_new_line(head, default_host)
         if not self._plain:
-            cut = hop.cut | nameable(came.options)
+            cut = hop.cut | self.named
+            if b"x-forwarded-for" in self.named:
+                came.forwarded_for = b""
+            if b"forwarded" in self.named:
+                came.forwarded = b""
             # HTTP/1.0 cannot be told to continue: RFC 9110 10.1.1 ignores its Expect.
             head = cut_named(head, cut | {b"expect"} if self.http10 else cut)
         return head[:-2] + hop.lines(self.host, came)

@@ -28,7 +28,7 @@ class ResponseReader:
     """Reads the answers' heads of one upstream connection; every reading replaces what the last one left.
 
     `length` is the body's in bytes, CHUNKED or UNTIL_CLOSE, with 0 where no body may follow (RFC 9112 6.3).
-    `protocol` is what a 101 switches to, lower case.
+    `protocol` is what a 101 switches to, `named` the fields that Connection drops beyond the usual; lower case.
     """
 
     __slots__ = (
@@ -42,6 +42,7 @@ class ResponseReader:
         "_with_via",
         "keep_alive",
         "length",
+        "named",
         "protocol",
         "status",
     )
@@ -50,7 +51,7 @@ class ResponseReader:
         self._with_via = via
         self._tail = b"Via: 1.1 %b\r\n\r\n" % PSEUDONYM if via else b"\r\n"
         self._head = self._via = self.protocol = b""
-        self._cut = self._options = NONE
+        self._cut = self._options = self.named = NONE
         self._plain = False
         self.status = self.length = self._framed = 0
         self.keep_alive = False
@@ -74,6 +75,7 @@ class ResponseReader:
         self.status = int(status)
         self.length = self._framed = int(length)
         self.keep_alive = self._plain = True
+        self.named = NONE
         end = match.end()
         if before is None and after is None:
             self._head = data[:end]
@@ -117,7 +119,8 @@ class ResponseReader:
             raise ProtocolError("transfer coding in HTTP/1.0")
         settled = framing.settle()
         self.length = self._framed = UNTIL_CLOSE if settled is None else settled
-        self._cut = HOP_BY_HOP | nameable(self._options) | (frozenset({b"via"}) if self._with_via else NONE)
+        self.named = nameable(self._options)
+        self._cut = HOP_BY_HOP | self.named | (frozenset({b"via"}) if self._with_via else NONE)
 
     def render_whole(self, data: bytes, end: int) -> bytes:
         """Return the plain answer whose head is the first `end` bytes of `data`, with its body, for the client."""

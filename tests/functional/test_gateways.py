@@ -238,11 +238,11 @@ def test_no_internal_endpoint_answers_through_the_gateway_in_hybrid_mode(gateway
     assert {path for path, status in statuses.items() if not 400 <= status < 500} == set()
 
 
-def test_no_spelling_of_an_internal_path_reaches_a_service_in_hybrid_mode(product, upstream, tmp_path, server):
+def test_no_spelling_of_an_internal_path_reaches_a_service_in_hybrid_mode(gateway, upstream, tmp_path, server):
     scenario = load_scenario("ielts")
     ports = {service.name: upstream.port for service in scenario.services}
     got = upstream.play(answering()).requests
-    with Front(product, routes_for(scenario, "hybrid"), ports, tmp_path / "gateway", server) as front:
+    with Front(gateway, routes_for(scenario, "hybrid"), ports, tmp_path / "gateway", server) as front:
         refused = {spelling: front.status(spelling.format(rest="x")) for spelling in INTERNAL_SPELLINGS}
         assert set(refused.values()) <= {400, 404}, refused
         assert not got

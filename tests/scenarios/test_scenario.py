@@ -79,3 +79,9 @@ def test_with_some_flows_alone_a_claim_about_another_is_not_testable():
     claims = {claim.id: claim for claim in scenario.claims}
     assert claims["registration-survives"].not_testable == "flow register was left out of the run"
     assert not claims["latency-ratio"].not_testable
+
+
+@pytest.mark.parametrize("internal", ["/api/v1/auth", "/api/v1/auth/internal", "/api/v1/courses/x/"])
+def test_an_internal_prefix_that_a_public_one_leads_to_is_refused(internal):
+    text = TEXT.replace("internal: [/api/v1/notification/internal]", f"internal: [{internal}]")
+    assert "keep internal prefixes apart" in _refused(text).message

@@ -41,9 +41,6 @@ ABSOLUTE_AUTHORITY = (
 )
 ABSOLUTE_KEPT = "HAProxy sends the target on as it came; ours and nginx send its path."
 SCHEMES = "Ours serves http only; nginx reads any scheme, HAProxy sends the target on."
-DOTS = (
-    "Configured so (gateways.md): ours routes raw paths and sends them on, the others refuse what resolves elsewhere."
-)
 PERCENT = "nginx decodes paths to route them, and refuses what it cannot decode."
 SLASHES = "nginx routes by the path with its slashes merged."
 RAW_LETTERS = "RFC 3986 has ASCII only; nginx passes other bytes on."
@@ -467,10 +464,10 @@ TARGETS = [
     Case("two slashes", _target(b"/CASE//a")),
     Case("two slashes first", _target(b"//CASE"), why=SLASHES),
     Case("a dot segment", _target(b"/CASE/./a")),
-    Case("two dots", _target(b"/CASE/a/../b"), why=DOTS),
-    Case("two dots that leave the route", _target(b"/CASE/../other"), why=DOTS),
-    Case("two dots, encoded", _target(b"/CASE/%2e%2E/other"), why=DOTS),
-    Case("two dots with %2f", _target(b"/CASE/..%2fother"), why=DOTS),
+    Case("two dots", _target(b"/CASE/a/../b")),
+    Case("two dots that leave the route", _target(b"/CASE/../other")),
+    Case("two dots, encoded", _target(b"/CASE/%2e%2E/other")),
+    Case("two dots with %2f", _target(b"/CASE/..%2fother")),
     Case("two dots in a query", _target(b"/CASE?a=/../b")),
     Case("a percent sign alone", _target(b"/CASE/%"), why=PERCENT),
     Case("a percent sign before no digits", _target(b"/CASE/%zz"), why=PERCENT),
