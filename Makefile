@@ -1,6 +1,7 @@
 # make bench   sets everything up on a fresh machine and runs the main job (quick profile)
 # make test    sets everything up and runs every check and test
-# make proof   would a second run say the same? three quick runs; the last answer stands in docs/proof.md
+# make proof   would a second run say the same? three quick runs (docs/proof.md); then ten minutes of make fuzz
+# make fuzz    malformed bytes against the running gateway; the last ten minutes stand in docs/fuzz.md
 # make figures the speed figures of docs/benchmarks.md, measured anew on this machine
 # make soak    ten minutes of the load engine at 5000 requests a second: docs/soak.md
 # make lock    compiles the lock files again from pyproject.toml
@@ -9,8 +10,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 SCENARIO ?= ielts
 PROFILE ?= quick
+FUZZ_SECONDS ?= 60
 
-.PHONY: bench test check proof figures soak lock clean
+.PHONY: bench test check proof fuzz figures soak lock clean
 .DELETE_ON_ERROR:
 
 bench: .venv/ready
@@ -27,6 +29,10 @@ check: .venv/ready-dev
 
 proof: .venv/ready-dev
 	$(BIN)/python -m tests.proof.second_run
+	$(BIN)/python -m tests.fuzz --seconds 600 --seed 1 --write
+
+fuzz: .venv/ready-dev
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed 1
 
 figures: .venv/ready-dev
 	$(BIN)/python -m tests.bench.figures
