@@ -267,8 +267,8 @@ def origin_form(request: Message) -> bytes:
 def _end_to_end(message: Message) -> list[Field]:
     """Return the fields that have to arrive as they are, in their order (RFC 9110 5.3, 7.6.1)."""
     dropped = _OF_ONE_HOP | _OWN | _FRAMING | {b"host"} | (message.options - _UNNAMEABLE)
-    if message.http10:
-        dropped |= {b"expect"}
+    if message.start.endswith(b" HTTP/1.0"):
+        dropped |= {b"expect"}  # RFC 9110 10.1.1: of such a request it is ignored
     return [(name, value) for name, value in message.fields if name.lower() not in dropped]
 
 

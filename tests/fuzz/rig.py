@@ -101,6 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.data = b""
         self.at = 0
         self.current: Sight | None = None  # a request whose head is there
+        self.doomed = False  # about to be closed: a request that comes now gets no answer, as it would a moment later
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -142,7 +143,7 @@ class UpstreamConnection(asyncio.Protocol):
         found = marks(message.target) or marks(raw)
         self.current = Sight(message, raw, self.number, found[0] if found else None, answered)
         answer = answered or self.bench.answer_to(message, self.current.mark)
-        if not answered and (message.complete or answer.early):
+        if not answered and not self.doomed and (message.complete or answer.early):
             self.current.answer = answer
             asyncio.get_running_loop().create_task(self._send(answer, message.method))
 
@@ -158,6 +159,7 @@ class UpstreamConnection(asyncio.Protocol):
             if self.transport.is_closing():
                 return
             self.transport.write(piece)
+        self.doomed = answer.then != "keep"
         if answer.then == "close":
             self.transport.close()
         elif answer.then == "reset":
@@ -206,11 +208,12 @@ class Rig:
         """Play it; with ending `wait`, up to the close or until what came is enough."""
         started = time.monotonic()
         client = await self._connect()
-        await self._play(client, conversation, enough)
-        client.seen.seconds = time.monotonic() - started
-        seen = Seen(**vars(client.seen))
-        await self._leave(client, rudely=conversation.ending == "reset")
-        return seen
+        try:
+            await self._play(client, conversation, enough)
+            client.seen.seconds = time.monotonic() - started
+            return Seen(**vars(client.seen))
+        finally:
+            await self._leave(client, rudely=conversation.ending == "reset")
 
     async def _connect(self) -> ClientConnection:
         loop = asyncio.get_running_loop()
@@ -229,8 +232,9 @@ class Rig:
         if conversation.ending == "deaf":
             await asyncio.sleep(_DEAF_S)
         elif conversation.ending in ("wait", "half"):
-            if conversation.ending == "half" and not client.transport.is_closing():
-                client.transport.write_eof()
+            if conversation.ending == "half":
+                with contextlib.suppress(OSError):  # closed by the gateway just now
+                    client.transport.write_eof()
             await self._wait(client, enough if conversation.ending == "wait" else _never)
 
     async def _wait(self, client: ClientConnection, enough: Enough) -> None:
@@ -287,11 +291,14 @@ class Rig:
     async def leaked(self) -> int:
         """Return how many sockets the gateway holds that neither side knows of, once that has settled."""
         for _ in range(int(PATIENCE_S / _LOOK_S)):
-            count = self.sockets() - self.own_sockets - self.open - self.bench.open
-            if count == 0:
+            if (count := await self.unknown_sockets() - self.own_sockets) == 0:
                 break
-            await asyncio.sleep(_LOOK_S)
         return count
+
+    async def unknown_sockets(self) -> int:
+        """Return how many sockets the gateway has, a moment from now, that are to neither side."""
+        await asyncio.sleep(_LOOK_S)
+        return self.sockets() - self.open - self.bench.open
 
     def rss_bytes(self) -> int:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]
@@ -328,8 +335,7 @@ async def rig(folder: Path, module: str = "gateway_proxy") -> AsyncIterator[Rig]
         wait_for_port(port)
         found = Rig(process, port, bench, errors)
         await found.canary(0xFFFFFF)
-        await asyncio.sleep(0.1)
-        found.own_sockets = found.sockets() - found.open - bench.open
+        found.own_sockets = min([await found.unknown_sockets() for _ in range(20)])
         yield found
     finally:
         process.kill()
