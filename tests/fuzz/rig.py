@@ -199,6 +199,7 @@ class Rig:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, bench: Bench, errors: Path) -> None:
         self.process, self.port, self.bench, self._errors = process, port, bench, errors
+        self.patience_s = PATIENCE_S
         self.open = 0
         self.own_sockets = 0
         self._kept: ClientConnection | None = None
@@ -239,7 +240,7 @@ class Rig:
 
     async def _wait(self, client: ClientConnection, enough: Enough) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(self.patience_s):
                 while client.seen.end == "open" and not enough(client.seen.received):
                     client.news.clear()
                     await client.news.wait()

@@ -25,6 +25,7 @@ def test_a_gateway_that_copies_bytes_is_found_out(tmp_path):
     async def run():
         with tempfile.TemporaryDirectory() as folder:
             async with rig(Path(folder), "tests.fuzz.blind_gateway") as blind:
+                blind.patience_s = 1.0
                 return await play(blind, batch(1, 0, 150), Tally())
 
     kinds = {finding.kind for finding in asyncio.run(run())}

@@ -14,6 +14,7 @@ WAITS_FOR_CRLF = (
 WHOLE_FIRST = "nginx reads a request whole before it sends it on."
 UNDERSCORE = "nginx drops fields with an underscore in their name: some servers take it for a hyphen."
 NGINX_TAB = "nginx does not take a tab for the white space that RFC 9110 5.5 allows around a value."
+TAB_AFTER = "White space around a value may be a tab (RFC 9110 5.5); to HAProxy alone it may here."
 BOTH = "RFC 9112 6.3: refuse it, or drop the length and close afterwards, as HAProxy does."
 OLD_CODING = "RFC 9112 6.1: no coding in HTTP/1.0. HAProxy passes it on."
 NGINX_TRAILERS = "nginx drops all trailers, unread."
@@ -157,6 +158,7 @@ CODINGS = [
     Case("upper case", _coded(b"TRANSFER-ENCODING: CHUNKED")),
     Case("a tab before it", _coded(b"Transfer-Encoding:\tchunked"), why=NGINX_TAB),
     Case("a space after it", _coded(b"Transfer-Encoding: chunked ")),
+    Case("a tab after it", _coded(b"Transfer-Encoding: chunked\t"), why=TAB_AFTER),
     Case("chunked twice, as a list", _coded(b"Transfer-Encoding: chunked, chunked")),
     Case("chunked twice, as two fields", _coded(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked")),
     Case("gzip, then chunked", _coded(b"Transfer-Encoding: gzip, chunked")),
