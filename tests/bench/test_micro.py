@@ -1,9 +1,14 @@
 """What single steps of the hot paths cost. As tests they run once; `make figures` times them (pytest-benchmark)."""
 
 import random
+from types import SimpleNamespace
 
+from gateway_proxy.balance import RoundRobin
+from gateway_proxy.config import Route as RouteConfig
+from gateway_proxy.config import Upstream
 from gateway_proxy.http1 import ResponseParser, render_request
-from gateway_proxy.routes import Routes
+from gateway_proxy.pool import Pool
+from gateway_proxy.routes import Route, Routes, Timeouts
 from harness.schedule import draw_schedule
 from stub_services import tokens
 from stub_services.breaker import Breaker
@@ -47,8 +52,13 @@ def test_a_request_is_rendered(benchmark):
 
 def test_a_route_is_found(benchmark):
     prefixes = ("/api/v1/auth", "/api/v1/user/profile", "/api/v1/user/internal", "/api/v1/courses", "/api/v1/exercises")
-    routes = Routes((prefix, prefix) for prefix in prefixes)
-    assert benchmark(routes.find, b"/api/v1/courses/lessons/42/complete?x=1") == "/api/v1/courses"
+    upstream = Upstream(targets=("127.0.0.1:1",))
+    pools = [(Pool("a", upstream, RoundRobin()), 1)]
+    waits = Timeouts(connect_s=1, response_head_s=1, idle_s=1)
+    configured = [RouteConfig(prefix=prefix, upstream="a") for prefix in prefixes]
+    routes = Routes(Route(one.prefix, pools, waits, one, random.Random(1)) for one in configured)
+    asked = SimpleNamespace(target=b"/api/v1/courses/lessons/42/complete?x=1")
+    assert benchmark(routes.find, asked).name == "/api/v1/courses"
 
 
 def test_the_breaker_admits_and_records(benchmark):

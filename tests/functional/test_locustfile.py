@@ -60,7 +60,7 @@ def _headless(path, *arguments, cwd, **options):
 
 
 def test_every_flow_works_through_the_gateway(platform, locustfile, tmp_path):
-    assert platform.gateway
+    assert platform.gateways["gateway"]
     code, found = _headless(locustfile, cwd=tmp_path)
     assert set(found) == FLOWS | START
     assert {name: entry["num_failures"] for name, entry in found.items()} == dict.fromkeys(found, 0)
@@ -72,7 +72,7 @@ def test_every_flow_works_through_the_gateway(platform, locustfile, tmp_path):
 
 def test_direct_calls_each_service_on_its_own_port(platform, locustfile, tmp_path):
     """The gateway's address is one where nobody listens."""
-    assert platform.gateway
+    assert platform.gateways["gateway"]
     code, found = _headless(locustfile, "--direct", "--host", "http://127.0.0.1:1", cwd=tmp_path)
     assert set(found) == FLOWS | START
     assert sum(entry["num_failures"] for entry in found.values()) == 0
@@ -124,7 +124,7 @@ def _get(url, **form):
 
 
 def test_the_web_ui_is_there_and_starts_users(platform, locustfile, tmp_path):
-    assert platform.gateway
+    assert platform.gateways["gateway"]
     port = free_ports(1, random.Random())[0]
     web = f"http://127.0.0.1:{port}"
     log = (tmp_path / "log").open("wb")
@@ -133,7 +133,7 @@ def test_the_web_ui_is_there_and_starts_users(platform, locustfile, tmp_path):
         try:
             wait_for_port(port, 60)
             assert "<html" in _get(web)
-            _get(f"{web}/swarm", user_count=4, spawn_rate=4, host=platform.gateway)
+            _get(f"{web}/swarm", user_count=4, spawn_rate=4, host=platform.gateways["gateway"])
             deadline = time.monotonic() + 60
             while not FLOWS & {entry["name"] for entry in _statistics(web)}:
                 assert time.monotonic() < deadline

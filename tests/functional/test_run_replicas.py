@@ -33,6 +33,7 @@ def record(tmp_path_factory):
         faults=("crash:gateway",),
         capacity="none",
         gateway_replicas=2,
+        experiments=False,
         out=tmp_path_factory.mktemp("runs"),
     )
     outcomes = list(run(request))

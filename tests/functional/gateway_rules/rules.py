@@ -429,9 +429,14 @@ RULES: dict[int, Rule] = {
             ),
             _proof("Set-Cookie is never joined", "9110 5.3", "fields::set_cookie_is_never_joined_or_moved"),
             _proof(
-                "raw path and query: %2f, ;, //, dot segments, signs, broken escapes",
+                "raw path and query: %2f, ;, //, single dots, signs, broken escapes",
                 "9110 7.6, 9112 3.2.1",
                 "request_heads::path_and_query_travel_as_they_came",
+            ),
+            _proof(
+                "a path with a `..` segment, however it is written, has no route",
+                "3986 5.2.4",
+                "request_heads::a_path_that_climbs_has_no_route",
             ),
         ),
     ),
