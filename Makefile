@@ -2,6 +2,7 @@
 # make test    sets everything up and runs every check and test
 # make proof   would a second run say the same? three quick runs; the last answer stands in docs/proof.md
 # make figures the speed figures of docs/benchmarks.md, measured anew on this machine
+# make fuzz    ten minutes of bytes that nobody would send, at the gateway: docs/fuzz.md (make proof runs it as well)
 # make soak    ten minutes of the load engine at 5000 requests a second: docs/soak.md
 # make lock    compiles the lock files again from pyproject.toml
 
@@ -10,7 +11,7 @@ BIN := .venv/bin
 SCENARIO ?= ielts
 PROFILE ?= quick
 
-.PHONY: bench test check proof figures soak lock clean
+.PHONY: bench test check proof fuzz figures soak lock clean
 .DELETE_ON_ERROR:
 
 bench: .venv/ready
@@ -27,6 +28,10 @@ check: .venv/ready-dev
 
 proof: .venv/ready-dev
 	$(BIN)/python -m tests.proof.second_run
+	$(BIN)/python -m tests.fuzz --seconds 600 --write
+
+fuzz: .venv/ready-dev
+	$(BIN)/python -m tests.fuzz --seconds 600 --write
 
 figures: .venv/ready-dev
 	$(BIN)/python -m tests.bench.figures
