@@ -1,7 +1,7 @@
-"""Runs every speed benchmark and writes docs/benchmarks.md: python -m tests.bench.figures [NAME ...]
+"""Runs speed benchmarks and puts their sections into docs/benchmarks.md: python -m tests.bench.figures [NAME ...]
 
-Takes about 25 minutes on an otherwise idle machine with two cores, ten of them for the three of the gateway. Each
-benchmark can be run alone as well.
+Without names all of them, which takes about 25 minutes on an otherwise idle machine with two cores, ten of them for the
+three of the gateway. Each section says when and where it was measured. Each benchmark can be run alone as well.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,18 +27,25 @@ BENCHMARKS = {
     "agreement": "Load engines and k6 against one target of known service time: within 5 % of each other?",
     "whole_run": "What a user waits for: 120 s and 1 GiB, 0.5 s, 0.5 s, 5 s",
 }
+MICRO = "Single steps of the hot paths"
 TARGET = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
-def section(name: str, title: str) -> str:
+def section(name: str) -> str:
     """Run a benchmark and return its section. Raises CalledProcessError when it fails."""
+    where = when_and_where()
     done = subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=True, stdout=subprocess.PIPE, text=True)
-    return f"## {title}\n\n    .venv/bin/python -m tests.bench.{name}\n\n{done.stdout.strip()}\n"
+    return as_section(BENCHMARKS[name], f".venv/bin/python -m tests.bench.{name}", where, done.stdout.strip())
+
+
+def as_section(title: str, command: str, where: str, text: str) -> str:
+    """Return a section of the page: how it is measured again, when and where it was, and what came of it."""
+    return f"## {title}\n\n    {command}\n\n{where}\n\n{text}\n"
 
 
 def micro() -> str:
     """Time the single steps of the hot paths and return their section. Raises CalledProcessError when one fails."""
-    path = "tests/bench/test_micro.py"
+    path, where = "tests/bench/test_micro.py", when_and_where()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "micro.json"
         command = ["pytest", path, "-q", "--benchmark-enable", "--benchmark-only", f"--benchmark-json={out}"]
@@ -48,16 +56,21 @@ def micro() -> str:
         name, stats = one["name"].removeprefix("test_").replace("_", " "), one["stats"]
         rows.append(f"| {name} | {stats['median'] * 1e6:.2f} | {stats['min'] * 1e6:.2f} | {stats['rounds']} |")
     command_line = f".venv/bin/python -m pytest {path} --benchmark-enable --benchmark-only"
-    return "\n".join(["## Single steps of the hot paths", "", f"    {command_line}", "", *rows, ""])
+    return as_section(MICRO, command_line, where, "\n".join(rows))
 
 
-def heading() -> str:
-    """Return the page's head."""
-    return (
-        "# Speed figures\n\n"
-        "Written by `make figures`. Ratios are paired within a run; absolute figures belong to this machine and hour.\n"
-        f"\n{when_and_where()}\n"
-    )
+HEADING = (
+    "# Speed figures\n\n"
+    "Written by `make figures`. Ratios are paired within a run; absolute figures belong to the machine and the hour that\n"
+    "each section names.\n"
+)
+
+
+def updated(page: str, measured: Mapping[str, str]) -> str:
+    """Return the page with these sections (title -> text) in place of its own, in the order of BENCHMARKS."""
+    sections = {text.partition("\n")[0]: f"## {text.rstrip()}\n" for text in page.split("\n## ")[1:]} | measured
+    known = [*BENCHMARKS.values(), MICRO]
+    return "\n".join([HEADING, *(sections[title] for title in known if title in sections)])
 
 
 def when_and_where() -> str:
@@ -71,12 +84,12 @@ def when_and_where() -> str:
 
 
 def main() -> int:
-    wanted = sys.argv[1:] or list(BENCHMARKS)
-    parts = [heading(), *(section(name, BENCHMARKS[name]) for name in wanted), micro()]
-    text = "\n".join(parts)
-    print(text)
-    if not sys.argv[1:]:
-        TARGET.write_text(text, encoding="utf-8")
+    wanted = sys.argv[1:] or [*BENCHMARKS, "micro"]
+    for name in wanted:
+        title, text = (MICRO, micro()) if name == "micro" else (BENCHMARKS[name], section(name))
+        print(text, flush=True)
+        page = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
+        TARGET.write_text(updated(page, {title: text}), encoding="utf-8")
     return 0
 
 

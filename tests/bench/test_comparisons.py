@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from results.estimate import Estimate
-from tests.bench import agreement, engine_speed, k6, locust_speed, rig, slip, waiting_server
+from tests.bench import agreement, engine_speed, figures, k6, locust_speed, rig, slip, waiting_server
 from tests.bench.agreement import Plan, Turn
 
 K6_SUMMARY = {
@@ -169,3 +169,13 @@ def test_percentiles_are_milliseconds():
     values = [number * 1_000_000 for number in range(101)]
     random.Random(1).shuffle(values)
     assert agreement.percentiles("service", values) == {"service_p50": 50.0, "service_p99": 99.0}
+
+
+def test_a_section_of_the_figures_is_replaced_and_the_others_stay():
+    first, second = list(figures.BENCHMARKS.values())[:2]
+    old = figures.updated("", {second: figures.as_section(second, "b", "then", "| 2 |")})
+    page = figures.updated(old, {first: figures.as_section(first, "a", "now", "| 1 |")})
+    assert page.index(first) < page.index("| 1 |") < page.index(second) < page.index("| 2 |")
+    again = figures.updated(page, {first: figures.as_section(first, "a", "later", "| 3 |")})
+    assert "| 1 |" not in again
+    assert figures.updated(again, {}) == again
