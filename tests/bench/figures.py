@@ -61,8 +61,8 @@ def micro() -> str:
 
 HEADING = (
     "# Speed figures\n\n"
-    "Written by `make figures`. Ratios are paired within a run; absolute figures belong to the machine and the hour that\n"
-    "each section names.\n"
+    "Written by `make figures`. Ratios are paired within a run; absolute figures belong to the machine and the hour\n"
+    "that each section names.\n"
 )
 
 
