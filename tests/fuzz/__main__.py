@@ -9,6 +9,7 @@ Exit code 1 when something was found: its bytes stand in a file in --out. --writ
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         found = replay(load(chosen.replay))
         print("\n".join(f"{finding.kind}: {finding.detail}" for finding in found) or "nothing is wrong")
         return 1 if found else 0
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # so that the gateway is ended with us
     result = fuzz(chosen.seed, chosen.seconds, chosen.out)
     print("\n\n".join([table(result), outcomes(result), findings(result)]))
     if chosen.write:
