@@ -348,8 +348,10 @@ class ClientConnection(asyncio.Protocol):
         self._request = head + first if first else head
         self._send_to(target, self._request)
 
-    def send_featured(self, pool: Pool, target: Target, request: bytes) -> None:
-        """Send a request, changed or not, for the features of its route; it may be the second attempt."""
+    def send_featured(self, pool: Pool, target: Target, request: bytes, again: bool) -> None:
+        """Send a request, changed or not, for the features of its route; `again` with all that is there of its body."""
+        if again:
+            self._held = []
         self._pool = pool
         self._request = request
         self.touched = self._gateway.now
@@ -620,7 +622,10 @@ class ClientConnection(asyncio.Protocol):
         gateway = self._gateway
         waited_s = gateway.now - self.touched - gateway.tick_s
         if self._state == _BUSY and self._exchange_is_over():
-            self._give_up("the exchange did not end in time")
+            if self.featured is not None:
+                self.featured.expired()
+            self._drop_upstream()
+            self._fail(504, "the exchange did not end in time")
             return
         if waited_s < 0:
             return
@@ -648,11 +653,8 @@ class ClientConnection(asyncio.Protocol):
         elif self._upstream is not None:
             limit_s = self._timeouts.idle_s if self.answered else self._timeouts.response_head_s
             if waited_s > limit_s:
-                self._give_up("the upstream did not answer in time")
-
-    def _give_up(self, why: str) -> None:
-        self._drop_upstream()
-        self.upstream_failed(504, why)
+                self._drop_upstream()
+                self.upstream_failed(504, "the upstream did not answer in time")
 
     def _check_idle(self, waited_s: float) -> None:
         limits = self._gateway.config.limits

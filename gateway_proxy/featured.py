@@ -149,7 +149,7 @@ class Featured:
             target.authority, target_line, exchange.dropped, exchange.request_lines, self.upgrade
         )
         body = self._first if exchange.attempts == 1 else b"".join(self._held or ())
-        self._client.send_featured(self.pool, target, head + body)
+        self._client.send_featured(self.pool, target, head + body, again=exchange.attempts > 1)
 
     def connected(self, target: Target) -> None:
         """Note which target the attempt goes to; a dead one may have been passed over."""
@@ -193,6 +193,11 @@ class Featured:
             self._attempt_dropped()
             return False
         return self._again(0)
+
+    def expired(self) -> None:
+        """Note that the time of the whole exchange is over: there is none for another attempt."""
+        self._failed = True
+        self._attempt_ended(0)
 
     def _again(self, status: int) -> bool:
         """End the attempt; begin the next one if the rule allows it. `status` 0: no answer."""

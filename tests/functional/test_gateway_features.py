@@ -229,6 +229,62 @@ def test_a_body_that_was_not_held_whole_is_not_sent_again(tmp_path, upstream):
     assert len(script.requests) == 1
 
 
+def test_what_came_of_a_body_while_nobody_accepted_is_sent_once(tmp_path):
+    """The first dial waits in vain, and more of the body comes meanwhile; the second attempt is taken."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address = listener.getsockname()
+        listener.settimeout(10)
+        queued = []
+        for _ in range(2):  # fill the queue, so that the kernel drops who comes next
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(address)
+            queued.append(sock)
+        time.sleep(0.1)
+        port = free_port()
+        text = (
+            f"listen: {{port: {port}}}\nupstreams:\n"
+            f'  a: {{targets: ["127.0.0.1:{address[1]}"], connect_timeout_s: 0.4}}\n'
+            "routes:\n  - {prefix: /a, upstream: a, retry: {attempts: 2, methods: [POST], backoff_s: 0.001}}\n"
+        )
+        gw = GatewayProcess(tmp_path, text, port)
+        stack.callback(gw.stop)
+        client = stack.enter_context(gw.connect())
+        client.send(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe")
+        time.sleep(0.1)
+        client.send(b"llo")
+        time.sleep(0.1)
+        bodies = []
+        while not bodies:  # those that filled the queue are silent
+            sock, _ = listener.accept()
+            wire = stack.enter_context(Wire(sock))
+            sock.settimeout(0.05)
+            with contextlib.suppress(TimeoutError, EOFError):
+                if sock.recv(1, socket.MSG_PEEK):
+                    sock.settimeout(10)
+                    bodies.append(wire.message().body)
+                    assert wire.quiet(0.2)
+                    wire.send(OK)
+        assert bodies == [b"hello"]
+        assert client.message().status == 200
+
+
+def test_there_is_no_further_attempt_when_the_time_of_the_exchange_is_over(tmp_path, upstream):
+    asked = []
+
+    def script(wire):
+        asked.append(wire.message())
+        wire.gone(10)
+
+    upstream.play(script)
+    route = ", retry: {attempts: 5, backoff_s: 0.001}, timeouts: {exchange_s: 0.3}"
+    with gateway(tmp_path, upstream, route=route) as gw:
+        assert get(gw).status == 504
+        time.sleep(0.3)
+    assert len(asked) == 1
+
+
 def test_a_dead_target_costs_a_retry_and_not_an_answer(tmp_path, upstream):
     script = upstream.play(answering())
     died = []
