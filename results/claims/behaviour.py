@@ -125,8 +125,7 @@ def _set_apart(finding: Finding, reads: BehaviourReads, evidence: Evidence) -> F
     names = [check.name for checks in reads.by_role().values() for check in checks]
     used = sorted({evidence.stand_ins[name] for name in names if name in evidence.stand_ins})
     tried = f" Tried with {spoken(used)} as the gateway." if used else ""
-    settings = evidence.plan.settings
-    several = any(int(settings.get(name, 1)) > 1 for name in ("gateway_replicas", "gateway_workers"))
+    several = evidence.plan.gateway_replicas > 1 or int(evidence.plan.settings.get("gateway_workers", 1)) > 1
     why = finding.why + tried + (f" {reads.replicated}" if several and reads.replicated else "")
     return replace(finding, why=why, scope={"gateway": used[0]} if len(used) == 1 else {})
 

@@ -10,7 +10,7 @@ from results.claims import KINDS, ClaimProblem
 from results.judge import check_claims
 from scenarios.model import Scenario
 from tests.results.synthetic import MODES as ALL_MODES
-from tests.results.synthetic import SCENARIO, SETTINGS, World, claim, crash_fate, shipped, write_record
+from tests.results.synthetic import SCENARIO, World, claim, crash_fate, shipped, write_record
 
 Steady = partial(World, faults=False)
 Idle = partial(Steady, searches=False, steady_blocks=1, open_requests=20, saturation_requests=20)
@@ -248,8 +248,8 @@ def test_a_finding_says_which_gateway_stood_in_for_the_runs_own_and_its_scope_do
 
 @pytest.mark.parametrize(("replicas", "said"), [(1, False), (2, True)])
 def test_several_instances_of_a_gateway_are_said_to_count_each_for_itself(judged, replicas, said):
-    settings = {**SETTINGS, "gateway_replicas": replicas}
-    finding = one(judged, Idle(claims=[shipped("central-limits")], tried=limits(), settings=settings))
+    world = Idle(claims=[shipped("central-limits")], tried=limits(), gateway_replicas=replicas)
+    finding = one(judged, world)
     assert ("each counts for itself" in finding.why) == said
 
 
