@@ -212,8 +212,10 @@ class ClientConnection(asyncio.Protocol):
         self._send_to(target, request)
 
     def _take_more(self, data: bytes) -> None:
-        if self._state == _IDLE:
+        if self._state == _IDLE and not self.write_paused:
             self._begin_slowly(data)
+        elif self._state == _IDLE:
+            self._wait_its_turn(data)
         elif self._state == _BUSY:
             if self._body is not None:
                 self.touched = self._gateway.now
@@ -234,6 +236,11 @@ class ClientConnection(asyncio.Protocol):
         if len(self._buffer) > _HELD_LIMIT_BYTES:
             self._pause_reading()
 
+    def _read_on(self) -> None:
+        """Read the client again when there is room for what it pipelines."""
+        if len(self._buffer) <= _HELD_LIMIT_BYTES:
+            self._resume_reading()
+
     def _advance(self) -> None:
         """Begin the requests in the buffer, one after another, as long as each is answered at once."""
         if self._looping:
@@ -251,6 +258,9 @@ class ClientConnection(asyncio.Protocol):
         data = self._buffer
         if data[0] == 13 or data[0] == 10:
             data = data.lstrip(b"\r\n")  # RFC 9112 2.2
+            if not data:
+                self._buffer = data
+                return False
         end = data.find(b"\r\n\r\n") + 4
         gateway = self._gateway
         if end < 4:
@@ -274,6 +284,7 @@ class ClientConnection(asyncio.Protocol):
             self._head_begun = True
             self.touched = self._gateway.now
         self._buffer = data
+        self._resume_reading()
         if len(data) > limit:
             self._refuse(431, "head too large")
         elif BARE_LF(data):
@@ -517,7 +528,8 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._state = _IDLE
             if self._reading_paused:
-                self.resume_upload()
+                self._upload_paused = False
+                self._read_on()
             if self._buffer:
                 self._advance()
 
@@ -612,8 +624,10 @@ class ClientConnection(asyncio.Protocol):
         self.touched = self._gateway.now
         if self._upstream is not None:
             self._upstream.transport.resume_reading()
-        elif self._state == _IDLE and self._buffer:
-            self._advance()
+        elif self._state == _IDLE:
+            self._read_on()
+            if self._buffer:
+                self._advance()
 
     # -- deadlines -----------------------------------------------------------------------------------------------
 
