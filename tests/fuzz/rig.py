@@ -68,12 +68,22 @@ class Bench:
     broken: list[tuple[str, bytes]] = field(default_factory=list)
     streams: list[bytes] = field(default_factory=list)  # what came on each connection
     opened: int = 0
-    open: int = 0
+    connections: set[asyncio.Transport] = field(default_factory=set)
+
+    @property
+    def open(self) -> int:
+        return len(self.connections)
 
     def answer_to(self, message: Message, mark: Mark | None) -> Answer:
         conversation = self.playing.get(mark.conversation) if mark else None
         scripted = conversation.answers.get(mark.request) if conversation and mark else None
         return scripted or echo(message, mark)
+
+    async def close(self) -> None:
+        """End what is open; what is left to the end of the loop is complained about, in some later test."""
+        for transport in self.connections:
+            transport.abort()
+        await asyncio.sleep(0)
 
     def clear(self) -> None:
         self.playing, self.sights, self.broken, self.streams = {}, [], [], []
@@ -107,10 +117,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = transport
         self.number = self.bench.opened
         self.bench.opened += 1
-        self.bench.open += 1
+        self.bench.connections.add(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.bench.open -= 1
+        self.bench.connections.discard(self.transport)
         self.bench.streams.append(self.data)
         if self.current is not None:
             self.bench.sights.append(self.current)
@@ -257,6 +267,12 @@ class Rig:
             await client.news.wait()
         self.open -= 1
 
+    async def hang_up(self) -> None:
+        """Close the connection that was kept for canaries."""
+        if self._kept is not None:
+            self._kept.transport.abort()
+            await asyncio.sleep(0)
+
     async def canary(self, number: int) -> str:
         """Ask on a fresh and on a kept connection; return what is wrong with the answers, or nothing."""
         if self._kept is None or self._kept.seen.end != "open":
@@ -338,7 +354,9 @@ async def rig(folder: Path, module: str = "gateway_proxy") -> AsyncIterator[Rig]
         await found.canary(0xFFFFFF)
         found.own_sockets = min([await found.unknown_sockets() for _ in range(20)])
         yield found
+        await found.hang_up()
     finally:
         process.kill()
         process.wait(10)
         server.close()
+        await bench.close()

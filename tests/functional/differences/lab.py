@@ -39,6 +39,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.last = time.monotonic()
+        self.upstreams: list[asyncio.Transport] = []
 
     def touch(self) -> None:
         self.last = time.monotonic()
@@ -74,6 +75,7 @@ class _UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        self.bench.upstreams.append(transport)
 
     def data_received(self, data: bytes) -> None:
         self.bench.touch()
@@ -174,6 +176,9 @@ async def _observe(
             wave = [(exchange, port) for exchange, port in everything if exchange.case.is_timed == timed]
             bench.touch()
             await asyncio.gather(*(_converse(exchange, port, bench) for exchange, port in wave))
+    for transport in bench.upstreams:
+        transport.abort()
+    await asyncio.sleep(0)  # one that is left to the end of the loop is complained about, in some later test
     return seen
 
 
