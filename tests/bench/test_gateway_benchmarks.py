@@ -1,11 +1,9 @@
 """The gateway's benchmarks, each from end to end for a moment; and the proofs, on a gateway without any feature."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-import gateway_proxy
 from tests.bench import (
     feature_proofs,
     feature_rig,
@@ -18,7 +16,6 @@ from tests.bench import (
 from tests.bench.feature_catalogue import CONTROL, FEATURES, configured, plain
 
 pytestmark = pytest.mark.functional
-OBEYS = Path(gateway_proxy.__file__).with_name("featured.py").is_file()
 FEW = 4  # connections: each is a process of h2load
 
 
@@ -73,7 +70,6 @@ def test_no_proof_holds_of_a_gateway_without_features(monkeypatch):
     assert believed == []
 
 
-@pytest.mark.skipif(not OBEYS, reason="this gateway parses features and does not obey them yet")
 def test_every_proof_holds_of_a_gateway_with_its_feature():
     with feature_rig.everything() as up:
         doubted = [name for name, feature in FEATURES.items() if name != CONTROL and not _holds(up, name, feature)]

@@ -21,14 +21,14 @@ behind most. Numbers are sections of RFC 9110 and RFC 9112.
 
 Beside these: the same odd bytes to nginx and HAProxy ([gateway-differences.md](gateway-differences.md)), and ten
 minutes of fuzzing ([fuzz.md](fuzz.md)), which hold everything against readers that share no code with the gateway.
-Rule 14 (Upgrade) and the field `Forwarded` have tests of their own in `tests/functional/test_gateway.py`.
+Rule 14 (Upgrade) and the field `Forwarded` have tests of their own in `tests/functional/test_gateway_features.py`.
 """
 _NOT_DONE = """\
 ## Where the gateway is stricter than it has to be, or does less
 
 | | what the RFC says | ours |
 |---|---|---|
-| LF alone as a line's end | may be taken (9112 2.2) | not taken; a head without CRLF ends by its deadline (408, 504) |
+| LF alone as a line's end | may be taken (9112 2.2) | not taken; 400, 502 at once |
 | a higher minor version, HTTP/1.2 | should be read as 1.1 (9110 6.2) | 400, 502 |
 | white space before a chunk extension | is to be parsed and dropped (9112 7.1.1, 9110 5.6.3) | 400, abort |
 | a space before the colon in an answer | is to be removed (9112 5.1) | 502 |
