@@ -19,12 +19,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from harness.cpu import LINUX, pin
@@ -48,7 +49,8 @@ class ForkServer:
     """The harness's handle on the fork server: spawn, exit codes, close.
 
     A thread of its own talks to the server: Ctrl-C interrupts whoever waits for an answer, but never the exchange, so
-    that the next question does not get this one's answer.
+    that the next question does not get this one's answer. Only SimpleQueues lie between the two: an interrupt inside
+    a lock written in Python (a Condition's, a Future's) can leave it held, and the other thread then waits for ever.
     """
 
     def __init__(self, preload: tuple[str, ...] = PRELOAD, cores: list[int] | None = None) -> None:
@@ -61,7 +63,10 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
             )
         self._pipe = Connection(ours.detach())
-        self._talker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forkserver")
+        self._closed = False
+        self._questions: SimpleQueue[_Question | None] = SimpleQueue()
+        self._talker = threading.Thread(target=self._talk, name="forkserver", daemon=True)
+        self._talker.start()
         if cores:
             pin(cores, self._process.pid)
         self._ask(("ready",))
@@ -82,7 +87,9 @@ class ForkServer:
 
     def close(self) -> None:
         """End the fork server and with it every process that it forked."""
-        self._talker.shutdown()
+        self._closed = True
+        self._questions.put(None)
+        self._talker.join(timeout=5)
         self._pipe.close()
         try:
             self._process.wait(timeout=5)
@@ -91,14 +98,33 @@ class ForkServer:
             self._process.wait(timeout=5)
 
     def _ask(self, request: tuple[Any, ...]) -> Any:
-        return self._talker.submit(self._exchange, request).result()
+        if self._closed:
+            raise HarnessError("the fork server is closed")
+        question = _Question(request)
+        self._questions.put(question)
+        answer, wrong = question.answer.get()
+        if isinstance(wrong, EOFError | OSError):
+            raise HarnessError("the fork server ended unexpectedly; its message stands above") from wrong
+        if wrong is not None:
+            raise wrong
+        return answer
 
-    def _exchange(self, request: tuple[Any, ...]) -> Any:
+    def _talk(self) -> None:
+        while (question := self._questions.get()) is not None:
+            question.answer.put(self._exchange(question.request))
+
+    def _exchange(self, request: tuple[Any, ...]) -> tuple[Any, Exception | None]:
         try:
             self._pipe.send(request)
-            return self._pipe.recv()
-        except (EOFError, OSError) as gone:
-            raise HarnessError("the fork server ended unexpectedly; its message stands above") from gone
+            return self._pipe.recv(), None
+        except Exception as wrong:  # noqa: BLE001 - for whoever asked: this thread goes on
+            return None, wrong
+
+
+class _Question:
+    def __init__(self, request: tuple[Any, ...]) -> None:
+        self.request = request
+        self.answer: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
 
 
 def main(arguments: list[str]) -> None:

@@ -1,6 +1,7 @@
 """The fork server starts processes, knows how they ended, and leaves none behind."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import psutil
 import pytest
 
+from harness.errors import HarnessError
 from harness.forkserver import ForkServer, Spawn
 
 pytestmark = pytest.mark.functional
@@ -85,27 +87,60 @@ def test_when_the_harness_is_killed_its_platform_goes_with_it(tmp_path):
     _wait(lambda: not any(psutil.pid_exists(pid) for pid in pids))
 
 
-def test_an_interrupted_question_does_not_spoil_the_next_answer(server, tmp_path):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+def test_an_interrupted_question_neither_hangs_nor_spoils_the_next_answer(server, tmp_path):
+    """Interrupts come in a hail from a process (a thread would strike only when the lock of the interpreter is free).
 
+    They are SIGUSR1, for SIGALRM is what ends a test that hangs.
+    """
+    armed = False
+
+    def interrupt(*_):
+        if armed:
+            raise KeyboardInterrupt
+
+    hail = (
+        "import os, random, signal, time\n"
+        "gaps = random.Random(1)\n"
+        f"while os.getppid() == {os.getpid()}:\n"
+        "    time.sleep(gaps.uniform(0.0001, 0.0015))\n"
+        f"    os.kill({os.getpid()}, signal.SIGUSR1)\n"
+    )
     log = str(tmp_path / "log")
-    before = signal.signal(signal.SIGALRM, interrupt)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    striker = subprocess.Popen([sys.executable, "-c", hail])
     interrupted = 0
     try:
-        for number in range(150):
+        for _ in range(1000):
             try:
+                armed = True
                 try:
-                    signal.setitimer(signal.ITIMER_REAL, 0.0001 * (1 + number % 15))
                     server.spawn(Spawn("builtins:print", ("x",), log))
                     server.exit_code(-1)
                 finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)  # the alarm may come before this: outside it cannot
+                    armed = False  # a last one may come before this: outside it cannot
             except KeyboardInterrupt:
                 interrupted += 1
+                armed = False
             assert server.exit_code(-1) is None
     finally:
-        signal.signal(signal.SIGALRM, before)
+        striker.kill()
+        striker.wait(timeout=10)
+        signal.signal(signal.SIGUSR1, before)
     assert interrupted > 10
     pid = server.spawn(Spawn("builtins:print", ("last",), str(tmp_path / "last")))
     _wait(lambda: server.exit_code(pid) == 0)
+
+
+def test_a_closed_server_and_one_that_died_say_so(server, tmp_path):
+    os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(HarnessError, match="ended unexpectedly"):
+        server.spawn(Spawn("builtins:print", ("x",), str(tmp_path / "log")))
+    server.close()
+    with pytest.raises(HarnessError, match="is closed"):
+        server.exit_code(1)
+
+
+def test_what_cannot_be_sent_is_said_and_the_next_question_is_answered(server, tmp_path):
+    with pytest.raises((AttributeError, TypeError, pickle.PicklingError)):
+        server.spawn(Spawn("builtins:print", (lambda: None,), str(tmp_path / "log")))
+    assert server.exit_code(-1) is None
