@@ -256,9 +256,12 @@ class Featured:
         return self._route.answer_dropped
 
     def _add_lines(self, answer: ResponseReader | None) -> None:
+        lines = self.exchange.answer_lines
+        before = len(lines)
         for step in self._route.answer_steps:
             step(self.exchange, answer)
-        self.answer_lines = b"".join(self.exchange.answer_lines)
+        self.answer_lines = b"".join(lines)
+        del lines[before:]  # an answer that breaks before it is passed on is followed by another
 
     def end(self, outcome: str) -> None:
         """End the exchange: ok (answered, by whomever), client_gone, or aborted (an answer that broke off).

@@ -206,25 +206,31 @@ class UpstreamConnection(asyncio.Protocol):
         self._finish(client)
 
     def _answer_streamed(self, client: ClientConnection, rest: bytes) -> None:
-        """Pass on an answer of unknown length: in chunks, or up to the close for HTTP/1.0."""
-        self._body = ChunkedBody() if self._reader.length == CHUNKED else ClosedBody()
+        """Pass on an answer of unknown length: in chunks, or up to the close for HTTP/1.0.
+
+        What came with the head is read before the client is told anything: broken chunks there are still a 502.
+        """
+        self._body = body = ChunkedBody() if self._reader.length == CHUNKED else ClosedBody()
+        payload = body.read(rest) if rest else b""
+        trailers = body.trailers(self._reader.named) if body.complete else b""
         own = client.answer_begins(until_close=True)
         head = self._reader.render(own, chunked=client.takes_chunks, dropped=client.answer_dropped)
-        if not rest:
-            client.transport.write(head)
-            return
-        self._stream(client, rest, head)
+        self._pass_on(client, head, payload, trailers)
 
-    def _stream(self, client: ClientConnection, data: bytes, head: bytes = b"") -> None:
+    def _stream(self, client: ClientConnection, data: bytes) -> None:
+        body = cast("Body", self._body)
+        payload = body.read(data)
+        self._pass_on(client, b"", payload, body.trailers(self._reader.named) if body.complete else b"")
+
+    def _pass_on(self, client: ClientConnection, head: bytes, payload: bytes, trailers: bytes) -> None:
         body = cast("Body", self._body)
         sized = self._reader.length >= 0
-        payload = body.read(data)
         if not body.complete:
             client.send_body(head, payload, sized=sized)
             return
         if body.rest:
             self._reader.keep_alive = False
-        client.send_body(head, payload, sized=sized, last=True, trailers=body.trailers(self._reader.named))
+        client.send_body(head, payload, sized=sized, last=True, trailers=trailers)
         self._finish(client)
 
     def _finish(self, client: ClientConnection) -> None:

@@ -10,14 +10,18 @@ from results.figures import spoken
 from results.judge import Verdict, needs_gateway
 from results.outcome import Results
 from results.verdict import WORDS, Word
+from scenarios.model import Claim
 
-About = Literal["gateways", "one gateway", "some gateways", "no gateway", "not settled", "not testable"]
+About = Literal[
+    "gateways", "one gateway", "some gateways", "its own gateway", "no gateway", "not settled", "not testable"
+]
 
 SETTLED = ("confirmed", "refuted")
 _LEADS: dict[About, str] = {
     "gateways": "The same verdict with every gateway, so about gateways",
     "one gateway": "Confirmed with one gateway and refuted with another, so about one gateway",
     "some gateways": "Shown with some of the gateways and open with the others, so perhaps about one gateway",
+    "its own gateway": "Tried with the same gateway of the experiment's own in every arm, so not compared",
     "not settled": "Not settled with any gateway",
     "no gateway": "Not dependent on a gateway",
 }
@@ -43,11 +47,26 @@ def across(results: Results) -> tuple[ClaimAcross, ...]:
 def _claim(names: Sequence[str], verdicts: Sequence[Verdict]) -> ClaimAcross:
     words = [verdict.finding.verdict for verdict in verdicts]
     claim = verdicts[0].claim
-    about: About = "not testable" if claim.not_testable else _about(words) if needs_gateway(claim) else "no gateway"
-    return ClaimAcross(claim.id, about, tuple(zip(names, words, strict=True)))
+    return ClaimAcross(claim.id, _about(claim, verdicts), tuple(zip(names, words, strict=True)))
 
 
-def _about(words: Sequence[Word]) -> About:
+def _about(claim: Claim, verdicts: Sequence[Verdict]) -> About:
+    if claim.not_testable:
+        return "not testable"
+    if not needs_gateway(claim):
+        return "no gateway"
+    if _stand_in(verdicts):
+        return "its own gateway"
+    return _about_words([verdict.finding.verdict for verdict in verdicts])
+
+
+def _stand_in(verdicts: Sequence[Verdict]) -> bool:
+    """Say whether an experiment put one gateway of its own in the place of every arm's."""
+    used = {verdict.finding.scope.get("gateway") for verdict in verdicts}
+    return len(used) == 1 and None not in used
+
+
+def _about_words(words: Sequence[Word]) -> About:
     settled = {word for word in words if word in SETTLED}
     if set(words) == {"not testable"}:
         return "not testable"

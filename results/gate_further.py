@@ -12,7 +12,7 @@ from typing import Any
 from results.files import Data
 from results.record import AT
 
-_ABOUT_NONE = ("no gateway", "not testable")
+_ABOUT_NONE = ("no gateway", "its own gateway", "not testable")
 FURTHER = "further_validity"
 """The key under which widened results hold, for each further gateway, its validity."""
 

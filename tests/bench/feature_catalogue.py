@@ -166,6 +166,7 @@ def _split(config: Config, place: Place) -> None:
 _RARE = {"delay_s": 0.001, "delay_share": 1e-9, "abort_share": 1e-9}
 _TIMEOUTS = {"connect_s": 1, "response_head_s": 9, "idle_s": 9, "exchange_s": 20}
 _PASSIVE = {"unhealthy_after": 1, "retry_after_s": 60}
+_ACTIVE = {"path": f"{PREFIX}/1", "interval_s": 0.1, "unhealthy_after": 1}
 _EJECT = {"error_share": 0.4, "min_requests": 2, "interval_s": 0.25, "ejection_s": 60}
 
 FEATURES: dict[str, Feature] = {
@@ -209,6 +210,13 @@ FEATURES: dict[str, Feature] = {
         _both(_upstream(health={"passive": {}}), _strict("half", upstream={"health": {"passive": _PASSIVE}})),
         proofs.leaves_the_bad_one_alone,
     ),
+    "health.active, every 2 s": Feature(
+        _both(
+            _upstream(health={"active": {"path": f"{PREFIX}/1"}}),
+            _strict("half", upstream={"health": {"active": _ACTIVE}}),
+        ),
+        proofs.finds_the_bad_one_unasked,
+    ),
     "outlier_ejection": Feature(
         _both(_upstream(outlier_ejection={}), _strict("half", upstream={"outlier_ejection": _EJECT})),
         proofs.leaves_the_bad_one_alone,
@@ -221,6 +229,7 @@ FEATURES: dict[str, Feature] = {
     "route by field": Feature(_route(fields={"X-Api-Version": "2"}), proofs.refuses(404), _always("x-api-version: 2")),
     "route by method": Feature(_route(methods=["GET"]), proofs.refuses_other_methods),
     "route by host": Feature(_route(host=HOST), proofs.refuses(404), _always(f"host: {HOST}")),
+    "upgrade, none asked for": Feature(_route(upgrade=["websocket"]), proofs.passes_an_upgrade),
     "strip_prefix": Feature(_route(strip_prefix=True), proofs.target("/echo/0")),
     "rewrite_prefix": Feature(_route(rewrite_prefix="/v2/users"), proofs.target("/v2/users/echo/0")),
     "timeouts of the route": Feature(

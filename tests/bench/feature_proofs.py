@@ -211,3 +211,15 @@ def leaves_the_bad_one_alone(probe: Probe) -> bool:
     time.sleep(0.6)  # outliers are looked for at intervals
     probe.statuses(4)
     return probe.statuses(12) == [200] * 12
+
+
+def finds_the_bad_one_unasked(probe: Probe) -> bool:
+    """Without any request from here, the strict route's failing target (one of two) gets none when they come."""
+    time.sleep(0.6)  # it asks ten times a second
+    return probe.statuses(12) == [200] * 12
+
+
+def passes_an_upgrade(probe: Probe) -> bool:
+    """The upstream is offered the protocol that the client offers."""
+    body = probe.get(f"{PREFIX}/echo/0", "connection: upgrade", "upgrade: websocket").body
+    return "upgrade=websocket" in body.splitlines()

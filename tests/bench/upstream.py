@@ -51,6 +51,7 @@ ECHOED = {
     "port": "server_port",
     "id": "http_x_request_id",
     "trace": "http_traceparent",
+    "upgrade": "http_upgrade",
     "forwarded": "http_forwarded",
     "via": "http_via",
     "client": "http_x_forwarded_for",

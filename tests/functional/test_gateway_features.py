@@ -303,6 +303,25 @@ def test_a_dead_target_costs_a_retry_and_not_an_answer(tmp_path, upstream):
     assert len(died) == 1
 
 
+def test_an_answer_that_breaks_beside_its_head_costs_a_retry_and_leaves_no_line_behind(tmp_path, upstream):
+    good = upstream.play(answering())
+    broken = []
+
+    def breaks_once(wire):
+        if not broken:
+            broken.append(wire.message())
+            wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n")
+        else:
+            good(wire)
+
+    breaks_once.requests = []
+    upstream.play(breaks_once)
+    with gateway(tmp_path, upstream, route=RETRY + ", cors: {origins: ['https://app.example']}") as gw:
+        got = get(gw, fields=b"Origin: https://app.example\r\n")
+    assert (got.status, len(broken), len(good.requests)) == (200, 1, 1)
+    assert [name.lower() for name, _ in got.fields].count("access-control-allow-origin") == 1
+
+
 def test_the_retry_budget_bounds_what_a_failing_upstream_is_asked(tmp_path, upstream):
     script = upstream.play(failing_first(10_000))
     route = ", retry: {attempts: 5, backoff_s: 0, budget: {share: 0.2, min_per_s: 0}}"

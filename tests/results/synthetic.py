@@ -196,7 +196,10 @@ def _planned(world: World) -> Iterator[PlannedTrial]:
     for block in range(world.steady_blocks):
         for gateway in ("", *world.further):
             yield from _of_gateway(world, block, gateway)
-    yield from (PlannedTrial(0, 0, mode, mode, experiment="tried") for mode in world.tried)
+    for gateway, its_world in (("", world), *world.further.items()):
+        for mode in its_world.tried:
+            arm = f"{mode}@{gateway}" if gateway else mode
+            yield PlannedTrial(0, 0, arm, mode, gateway=gateway, experiment="tried")
     yield from (PlannedTrial(0, 0, mode, mode, experiment="service-move") for mode in world.moved)
 
 

@@ -14,12 +14,14 @@ from results.across import across, statements
 from results.blocks import Key
 from results.build import build
 from results.gate import check, compare
+from results.gate_further import with_further
 from results.record import RecordError, RecordReader
 from results.reports import gatewaytables, terminal, write
 from results.reports.as_json import as_data
 from results.reports.page import reproduce
 from results.summary import sentences
 from tests.results.synthetic import World, shipped, write_record
+from tests.results.test_claims import cycle
 
 # Calls through nginx are hardly slower, so that a claim that is true of ours is refuted; the go-default one is as ours.
 SMALL = {"open_requests": 250, "fault_requests": 300, "saturation_requests": 50}
@@ -133,6 +135,27 @@ def test_a_verdict_that_is_open_with_one_gateway_is_not_called_contradicted(tmp_
     assert (claim.about, claim.verdicts) == ("some gateways", (("builtin", "confirmed"), ("nginx", "inconclusive")))
     (says,) = statements(across(results))
     assert says.startswith("Shown with some of the gateways")
+
+
+def test_a_claim_tried_with_a_gateway_of_the_experiments_own_is_not_called_one_about_gateways(tmp_path):
+    tried = {"tried": cycle(), "used_gateway": "builtin"}
+    world = World(
+        **SMALL,
+        faults=False,
+        searches=False,
+        claims=[shipped("bootstrap-cycle"), shipped("latency-ratio")],
+        further={"nginx": replace(NGINX, **tried)},
+        **tried,
+    )
+    results = build(write_record(tmp_path, world))
+    words = _words(results)
+    assert words["bootstrap-cycle"].about == "its own gateway"
+    assert [word for _, word in words["bootstrap-cycle"].verdicts] == ["confirmed", "confirmed"]
+    assert words["latency-ratio"].about == "one gateway"
+    assert any(says.startswith("Tried with the same gateway") for says in statements(across(results)))
+    data = as_data(results)
+    ids = [claim["id"] for claim in with_further(data, data)[0]["claims"]]
+    assert ids == ["bootstrap-cycle", "latency-ratio", "latency-ratio@nginx"]
 
 
 def test_a_claim_of_a_kind_that_does_not_say_what_it_reads_is_taken_to_need_a_gateway(results, monkeypatch):

@@ -187,9 +187,10 @@ RULES: dict[int, Rule] = {
                 "request_framing::trailers_without_end_are_refused",
             ),
             _proof(
-                "an answer whose chunks or trailers are broken is aborted",
+                "an answer whose chunks or trailers are broken is aborted, or a 502 if they break beside its head",
                 "9112 7.1, 8",
                 "answer_framing::broken_chunks_never_look_like_a_whole_answer",
+                "answer_framing::chunks_that_break_beside_the_head_are_a_502",
             ),
         ),
     ),

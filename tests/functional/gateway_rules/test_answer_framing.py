@@ -293,6 +293,32 @@ BROKEN_CHUNKS = {
 }
 
 
+BROKEN_AT_ONCE = {
+    name: body for name, body in BROKEN_CHUNKS.items() if not name.startswith("a close") and len(body) < 1000
+}
+
+
+@pytest.mark.parametrize("body", BROKEN_AT_ONCE.values(), ids=BROKEN_AT_ONCE.keys())
+def test_chunks_that_break_beside_the_head_are_a_502(keeping, body):
+    """Nothing was passed on yet, so that the client can still be told."""
+    gateway, upstream = keeping
+    dropped = []
+
+    def script(wire):
+        wire.message()
+        wire.send(CHUNKED_OK + b"3\r\nabc\r\n" + body)
+        dropped.append(wire.gone())
+
+    upstream.play(script)
+    with gateway.connect() as wire:
+        wire.send(GET)
+        assert wire.message().status == 502
+        upstream.play(answering())
+        wire.send(GET)
+        assert wire.message().status == 200, "the client's connection must survive a 502"
+    wait_until(lambda: dropped == [True])
+
+
 @pytest.mark.parametrize("body", BROKEN_CHUNKS.values(), ids=BROKEN_CHUNKS.keys())
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 def test_broken_chunks_never_look_like_a_whole_answer(gateway, upstream, body, version):
