@@ -18,8 +18,12 @@ FUZZ_SECONDS ?= 60
 bench: .venv/ready
 	$(BIN)/archbench run $(SCENARIO) --profile $(PROFILE)
 
+# Tests that measure (marked `alone`) have the machine for themselves; of the others two files run at a time.
 test: check
-	$(BIN)/python -m pytest
+	@failed=0; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" || failed=1; \
+	$(BIN)/python -m pytest -m alone || failed=1; \
+	exit $$failed
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .

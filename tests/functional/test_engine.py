@@ -26,7 +26,7 @@ from harness.engines.native import Engine, run_job
 from harness.ports import free_ports
 from tests.bench.rig import wait_for_port
 
-pytestmark = pytest.mark.functional
+pytestmark = [pytest.mark.functional, pytest.mark.alone]
 
 ACCEPTS = frozenset({200})
 HUGE_BYTES = 100_000_000

@@ -18,7 +18,7 @@ from harness.engines.native_failover import FailoverEngine
 from stub_services.failover import CONNECT_TIMEOUT_S, PUT_ASIDE_S
 from tests.functional.test_engine import _meanwhile, _reconcile, _rows, _Target
 
-pytestmark = pytest.mark.functional
+pytestmark = [pytest.mark.functional, pytest.mark.alone]
 
 NONE = Schedule.of([])
 LOCAL = "127.0.0.1"

@@ -24,7 +24,7 @@ from stub_services.stores import build_template
 from tests.functional.checking_gateway import DEFECTS, Checking
 from tests.functional.test_run import TINY
 
-pytestmark = pytest.mark.functional
+pytestmark = [pytest.mark.functional, pytest.mark.alone]
 
 IELTS = load_scenario("ielts")
 SECRET = "a-secret-of-thirty-two-bytes-or-more"

@@ -406,7 +406,6 @@ CUT = {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
         b"GET /a HTTP/1.0\r\n\r\n",
     ),
-    "chunked and then broken": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nXX\r\n", GET),
 }
 
 

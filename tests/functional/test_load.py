@@ -30,7 +30,7 @@ from harness.forkserver import ForkServer
 from harness.histogram import Histogram
 from harness.loadtest import LoadRequest, load
 
-pytestmark = pytest.mark.functional
+pytestmark = [pytest.mark.functional, pytest.mark.alone]
 
 ARCHBENCH = str(Path(sys.executable).with_name("archbench"))
 BYTES_A_REQUEST = 100

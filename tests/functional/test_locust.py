@@ -134,6 +134,7 @@ def _trap(name, *arguments):
 # -- the load: as the native engine is tested ------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_stall_is_charged_to_every_request_that_was_due_in_it(crew, scripted, tmp_path):
     schedule = _schedule(200, 4)
     result = _run(crew, tmp_path, scripted("stall", 1.0), schedule)
@@ -191,6 +192,7 @@ def test_requests_over_the_in_flight_cap_are_dropped_and_counted(crew, scripted,
     assert result.capped == 90
 
 
+@pytest.mark.alone
 def test_no_request_goes_out_before_it_is_due(crew, scripted, tmp_path):
     schedule = _schedule(300, 1)
     result = _run(crew, tmp_path, scripted("fast"), schedule)
@@ -246,6 +248,7 @@ def test_a_share_of_megabytes_arrives_whole(crew, told, tmp_path):
     assert list(result.open.status) == list(range(210, 290))
 
 
+@pytest.mark.alone
 def test_littles_law_holds_in_a_closed_loop(crew, told, tmp_path):
     """N = X * R: connections = throughput times mean time in the system."""
     closed = ClosedLoop([_request("/delay/0.05")], 16, 0, int(2e9), repeat=True)
@@ -257,6 +260,7 @@ def test_littles_law_holds_in_a_closed_loop(crew, told, tmp_path):
     assert result.closed_end_ns >= 2e9
 
 
+@pytest.mark.alone
 def test_cpu_clocks_are_read_at_the_marks_and_count_master_and_workers(crew, scripted, tmp_path):
     marks = [0, 250_000_000, 600_000_000]
     watched = {"self": os.getpid(), "nobody": 2**22}
@@ -271,11 +275,13 @@ def test_cpu_clocks_are_read_at_the_marks_and_count_master_and_workers(crew, scr
     assert used[-1] / 1e9 > alone * 1.2
 
 
+@pytest.mark.alone
 def test_the_busy_share_leaves_out_the_wait_for_the_next_request(crew, scripted, tmp_path):
     result = _run(crew, tmp_path, scripted("fast"), _schedule(20, 1.5))
     assert 0 < result.busy_share < 0.8
 
 
+@pytest.mark.alone
 def test_a_job_that_comes_too_late_says_by_how_much(crew, scripted, tmp_path):
     result = _run(crew, tmp_path, scripted("fast"), _schedule(50, 0.5), lead_s=-0.3)
     assert result.late_start_ns >= 300_000_000
@@ -357,6 +363,7 @@ def test_the_death_of_one_of_two_is_passed_over_and_its_return_noticed(crew, scr
 # -- Locust's traps --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_trap_ten_at_a_time_is_a_hidden_queue(crew, told, tmp_path):
     _ask(told, "/forget")
     _trap("default_user", told)
@@ -674,9 +681,9 @@ def test_a_worker_that_waits_for_its_master_may_be_interrupted(tmp_path):
 
 
 def test_workers_that_do_not_come_are_waited_for_only_so_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(locust_crew, "AWAIT_PATIENCE_S", 20.0)
+    monkeypatch.setattr(locust_crew, "AWAIT_PATIENCE_S", 8.0)
     port = free_ports(1, random.Random())[0]
-    says = f"1 of 3 load workers came within 20 s; start the others with: archbench worker --master 127.0.0.1:{port}"
+    says = f"1 of 3 load workers came within 8 s; start the others with: archbench worker --master 127.0.0.1:{port}"
     with (
         pytest.raises(HarnessError, match=says),
         ENGINES["locust"].start(_plan(tmp_path, 1, listen=("127.0.0.1", port), await_workers=2)),
@@ -760,6 +767,7 @@ def _children():
     return {process.pid for process in psutil.Process().children(recursive=True)}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("listen", ["127.0.0.1", "elsewhere"])
 def test_a_whole_run_with_two_workers(tmp_path, request, listen):
     """Once on loopback, once with the platform on an address that others reach."""

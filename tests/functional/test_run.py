@@ -20,7 +20,7 @@ from results.record import RecordReader, RecordWriter
 from scenarios.load import load_scenario
 from stub_services.stores import build_template
 
-pytestmark = pytest.mark.functional
+pytestmark = [pytest.mark.functional, pytest.mark.alone]
 
 TINY = dataclasses.replace(
     PROFILES["quick"],

@@ -14,7 +14,7 @@ from results.record import RecordReader
 from scenarios.load import load_scenario
 from tests.functional.test_run import TINY
 
-pytestmark = pytest.mark.functional
+pytestmark = [pytest.mark.functional, pytest.mark.alone]
 
 OTHER = "nginx:go-default"
 ARMS = ("direct", "direct-null", "gateway", "hybrid", f"gateway@{OTHER}", f"hybrid@{OTHER}")

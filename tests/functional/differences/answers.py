@@ -20,7 +20,7 @@ WAITS_FOR_CRLF = (
     "LF alone may end a line (RFC 9112 2.2). Ours knows CRLF only and waits, until the answer is late (504)."
 )
 SIZE_SPACE = "No grammar allows white space between a chunk size and the line's end; nginx and HAProxy skip it."
-BEGUN = "Broken in the bytes that came with the head: HAProxy answers 502, ours and nginx break off without an answer."
+BEGUN = "Broken in the bytes that came with the head: ours and HAProxy answer 502, nginx breaks off without an answer."
 VERSION = "Ours takes HTTP/1.0 and HTTP/1.1; the others any version of two digits."
 ANSWER_09 = "What does not begin as nginx expects is HTTP/0.9 to it: a body up to the close, which does not come here."
 STATUS = (
