@@ -193,19 +193,18 @@ class ClientConnection(asyncio.Protocol):
         method = reader.method
         self.asks_head = method == b"HEAD"
         route = gateway.routes.find(reader)
-        if (
-            route is None
-            or not route.plain
-            or end != len(data)
-            or reader.length
-            or reader.target == gateway.health_path
-        ):
+        if route is None or end != len(data) or reader.length or reader.target == gateway.health_path:
             self._buffer = data[end:]
             self._take_route(route)
             return
         self._repeatable = method != b"POST" and method != b"PATCH"  # noqa: PLR1714 - cheaper than a tuple's search
         self._timeouts = route.timeouts
         self._pool = pool = route.pool
+        if not route.plain:
+            self._state = _BUSY
+            self.featured = featured = Featured(self, gateway, route)
+            featured.begin(b"")
+            return
         target = pool.single or pool.next_target()
         self._request = request = reader.render(target.authority)
         self._state = _BUSY

@@ -70,8 +70,9 @@ class Featured:
 
     def begin(self, first: bytes) -> None:
         """Take the steps one after the other, and then forward; `first` is of the body, as it goes upstream."""
-        self._first = first
-        self.exchange.request_bytes = len(first)
+        if first:
+            self._first = first
+            self.exchange.request_bytes = len(first)
         rule = self._route.retry
         if rule is not None and (first or self._client.uploading):
             self._held = [first] if len(first) <= self._route.replayed_bytes else None
@@ -104,11 +105,13 @@ class Featured:
             self._advance()
 
     def _forward(self) -> None:
-        self.pool = self._route.choose_pool()
-        self.exchange.upstream = self.pool.name
-        if self._admitted():
-            self._choose_upgrade()
-            self._send(self.pool.next_target(self._key()))
+        route = self._route
+        self.pool = pool = route.choose_pool()
+        self.exchange.upstream = pool.name
+        if pool.breaker is None or self._admitted():
+            if route.upgrade:
+                self._choose_upgrade()
+            self._send(pool.single or pool.next_target(self._key()))
 
     def _admitted(self) -> bool:
         breaker = self.pool.breaker
@@ -131,25 +134,34 @@ class Featured:
     def _choose_upgrade(self) -> None:
         """Pass on an offer to change protocols that the route allows (RFC 9110 7.8); a request with a body has none."""
         reader = self._client.reader
-        if self._route.upgrade and not reader.length:
+        if not reader.length:
             self.upgrade = min(reader.offers & self._route.upgrade, default=b"")
 
     # -- attempts ------------------------------------------------------------------------------------------------
 
     def _send(self, target: Target) -> None:
-        exchange, reader, rule = self.exchange, self._client.reader, self._route.retry
+        exchange, rule = self.exchange, self._route.retry
         exchange.attempts += 1
         exchange.sent_ns = time.monotonic_ns()
-        if exchange.attempts == 1 and rule is not None:
+        again = exchange.attempts > 1
+        if rule is not None and not again:
             rule.request(self._gateway.now)
         self._trying = True
         self.connected(target)
-        target_line = self._route.rewrite(reader.target) if self._route.changes_targets else reader.target
-        head = reader.render_changed(
-            target.authority, target_line, exchange.dropped, exchange.request_lines, self.upgrade
-        )
-        body = self._first if exchange.attempts == 1 else b"".join(self._held or ())
-        self._client.send_featured(self.pool, target, head + body, again=exchange.attempts > 1)
+        request = self._head(target)
+        if again:
+            request += b"".join(self._held or ())
+        elif self._first:
+            request += self._first
+        self._client.send_featured(self.pool, target, request, again)
+
+    def _head(self, target: Target) -> bytes:
+        """Return the request's head for this target, with what the steps want."""
+        exchange, reader, route = self.exchange, self._client.reader, self._route
+        if not (exchange.request_lines or exchange.dropped or self.upgrade or route.changes_targets):
+            return reader.render(target.authority)
+        line = route.rewrite(reader.target) if route.changes_targets else reader.target
+        return reader.render_changed(target.authority, line, exchange.dropped, exchange.request_lines, self.upgrade)
 
     def connected(self, target: Target) -> None:
         """Note which target the attempt goes to; a dead one may have been passed over."""
@@ -175,12 +187,14 @@ class Featured:
 
     def takes_over(self, answer: ResponseReader) -> bool:
         """Say whether the answer is dropped because the request is sent again; otherwise let features add to it."""
-        self.exchange.answered_ns = time.monotonic_ns()
-        if self._again(answer.status):
+        exchange, status = self.exchange, answer.status
+        exchange.answered_ns = time.monotonic_ns()
+        if self._route.retry is not None and self._again(status):
             return True
         self._failed = False
-        self.exchange.status = answer.status
-        self._add_lines(answer)
+        exchange.status = status
+        if self._route.answer_steps or exchange.answer_lines:
+            self._add_lines(answer)
         return False
 
     def failed(self, status: int) -> bool:
@@ -228,13 +242,13 @@ class Featured:
         if not self._trying:
             return
         self._trying = False
-        now = self._gateway.now
+        pool, now = self.pool, self._gateway.now
         self.exchange.upstream_ns += time.monotonic_ns() - self.exchange.sent_ns
         self._release_target()
-        if self.target is not None:
-            self.pool.seen(self.target, status, now)
-        if self._ticket is not None and self.pool.breaker is not None:
-            self.pool.breaker.ended(self._ticket, status == 0 or status >= 500, now)
+        if pool.judges and self.target is not None:
+            pool.seen(self.target, status, now)
+        if self._ticket is not None and pool.breaker is not None:
+            pool.breaker.ended(self._ticket, status == 0 or status >= 500, now)
             self._ticket = None
 
     # -- the answer and the end ----------------------------------------------------------------------------------
@@ -273,7 +287,10 @@ class Featured:
             self._cancel()
             self._cancel = None
         if self._trying:
-            self._give_back(outcome)
+            if outcome == "ok" and not exchange.own:
+                self._attempt_ended(exchange.status)
+            else:
+                self._give_back(outcome)
         if outcome == "ok" and exchange.own and exchange.status >= 400:
             outcome = "upstream_failed" if self._failed else "refused"
         exchange.outcome = outcome

@@ -36,6 +36,8 @@ class Timeouts:
 class Route:
     """One route, ready to be taken. `plain` says that there is nothing to do but to forward.
 
+    `changes_targets` says that the request target is rewritten.
+
     `steps` run before a request is forwarded, `answer_steps` when the final answer's head is there, `end_steps` when
     all is over, each in their order. `answer_dropped` are fields (lower case) that upstreams must not send to clients.
     """
@@ -50,6 +52,7 @@ class Route:
         "_weights",
         "answer_dropped",
         "answer_steps",
+        "changes_targets",
         "end_steps",
         "name",
         "plain",
@@ -82,6 +85,7 @@ class Route:
         self._methods = frozenset(method.encode("ascii") for method in route.methods)
         self._fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in route.fields.items()]
         self._replacement = _replacement(route)
+        self.changes_targets = self._replacement is not None
         self._answers_preflights = route.cors is not None
         self.upgrade = frozenset(protocol.encode("ascii") for protocol in route.upgrade)
         self.rng = rng
@@ -103,11 +107,6 @@ class Route:
     def precedence(self) -> tuple[bool, int, bool]:
         """How particular the conditions are; the most particular route of a prefix is asked first."""
         return (bool(self._host), len(self._fields), bool(self._methods))
-
-    @property
-    def changes_targets(self) -> bool:
-        """Whether the request target is rewritten."""
-        return self._replacement is not None
 
     @property
     def pools(self) -> Sequence[Pool]:

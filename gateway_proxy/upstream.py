@@ -93,16 +93,22 @@ class UpstreamConnection(asyncio.Protocol):
             reader, gateway = self._reader, self._gateway
             end = reader.read_plain(data)
             if end and not (end > gateway.surely_few_bytes and gateway.is_too_large(data[:end])):
-                if (
-                    len(data) - end != reader.length
-                    or client.featured is not None
-                    or client.write_paused
-                    or not client.takes_plainly
-                ):
+                if len(data) - end != reader.length or client.write_paused or not client.takes_plainly:
                     client.touched = gateway.now
                     self._answer(client, data[end:])
                     return
-                client.transport.write(reader.render_whole(data, end))
+                featured = client.featured
+                if featured is None:
+                    client.transport.write(reader.render_whole(data, end))
+                elif featured.takes_over(reader):
+                    client.detach()
+                    self.abort()
+                    return
+                else:
+                    client.answered = True
+                    featured.exchange.body_bytes += reader.length
+                    head = reader.render(featured.answer_lines, chunked=False, dropped=featured.answer_dropped)
+                    client.transport.write(head + data[end:])
                 self.client = None
                 self.reused = True
                 if self.transport.is_closing() or not self._pool.release(self, gateway.now):

@@ -281,7 +281,7 @@ class RequestReader:
         self,
         default_host: bytes,
         target: bytes,
-        dropped: Iterable[bytes],
+        dropped: frozenset[bytes] | set[bytes],
         lines: Iterable[bytes],
         upgrade: bytes = b"",
     ) -> bytes:
@@ -292,9 +292,8 @@ class RequestReader:
         head = self.render(default_host)
         if target != self.target:
             head = b"%b %b HTTP/1.1%b" % (self.method, target, head[head.find(b"\r\n") :])
-        names = frozenset(dropped)
-        if names:
-            head = cut_named(head, names)
+        if dropped:
+            head = cut_named(head, dropped)
         more = b"".join(lines)
         if upgrade:
             more += b"Connection: upgrade\r\nUpgrade: %b\r\n" % upgrade

@@ -360,7 +360,7 @@ class Engine:
             self._refill()
 
     def _turn(self, next_due_ns: int) -> None:
-        """Wait for events until shortly before the next thing to do, and handle them."""
+        """Wait for events until shortly before the next thing to do, and handle them, or until that is due."""
         before = self.clock()
         wait = min(next_due_ns, self.next_mark_ns, self.deadlines[0][0] if self.deadlines else _NEVER) - before
         timeout = max(0, (wait - _SPIN_NS) // 1_000_000) / 1000 if wait > _SPIN_NS else 0
@@ -368,11 +368,13 @@ class Engine:
         after = self.clock()
         if timeout or not events:
             self.idle_ns += after - before
-        connections = self.connections
+        connections, clock = self.connections, self.clock
         for fd, mask in events:
             connection = connections.get(fd)
             if connection is not None:
                 connection.ready(mask)
+                if clock() >= next_due_ns:
+                    break  # the next request is due; the poller tells of the other answers again
         self._expire(after)
         if self.next_mark_ns <= after:
             self._mark(after)
