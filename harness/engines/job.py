@@ -107,6 +107,14 @@ class Rows:
             array("b", [DROPPED]) * count,
         )
 
+    def extend(self, count: int) -> None:
+        """Add `count` rows of requests that have not been sent."""
+        more = Rows.blank(count)
+        self.sent_ns += more.sent_ns
+        self.done_ns += more.done_ns
+        self.status += more.status
+        self.outcome += more.outcome
+
     def first(self, count: int) -> Rows:
         """Return the first `count` rows."""
         return Rows(self.sent_ns[:count], self.done_ns[:count], self.status[:count], self.outcome[:count])

@@ -30,6 +30,7 @@ _READ, _WRITE = 1, 4  # EPOLLIN and EPOLLOUT, POLLIN and POLLOUT alike
 _SPIN_NS = 2_000_000
 _NEVER = 1 << 62
 _BOARD_NS = 100_000_000
+_MORE_ROWS = 4096  # a closed loop's rows grow by so many at once
 _H = ord("H")
 # More than 128 KiB would make the allocator map and unmap pages for every read: three times the system time.
 _RECEIVE_BYTES = 16_384
@@ -125,10 +126,11 @@ class _Connection:
             self.engine.poller.modify(self.fd, _READ | _WRITE)
 
     def ready(self, mask: int) -> None:
+        """Do what the poller says can be done."""
         if mask & _WRITE and self.pending is not None:
             self._flush()
         if mask & ~_WRITE and self.fd in self.engine.connections:
-            self._receive()
+            self.receive()
 
     def _flush(self) -> None:
         if self.connecting:
@@ -147,7 +149,8 @@ class _Connection:
             self.pending = None
             self.engine.poller.modify(self.fd, _READ)
 
-    def _receive(self) -> None:
+    def receive(self) -> None:
+        """Read what is there; the poller says that something is."""
         try:
             data = self.sock.recv(_RECEIVE_BYTES)
             if not data:
@@ -170,11 +173,11 @@ class _Connection:
             self.fail(ERROR)
 
     def _answered(self) -> None:
-        engine, row, status = self.engine, self.row, self.parser.status
-        self.rows.done_ns[row] = engine.clock() - engine.t0_ns
-        self.rows.status[row] = status
+        engine, rows, row, status = self.engine, self.rows, self.row, self.parser.status
+        rows.done_ns[row] = engine.clock() - engine.t0_ns
+        rows.status[row] = status
         outcome = OK if status in self.accepts else ERROR
-        self.rows.outcome[row] = outcome
+        rows.outcome[row] = outcome
         engine.ended[outcome] += 1
         self.row = -1
         # A refusal may come before the request was sent whole; the rest of it would be garbage to the next answer.
@@ -182,7 +185,7 @@ class _Connection:
             engine.idle[self.target].append(self)
         else:
             self.close()
-        engine.finished(self.rows)
+        engine.finished(rows)
 
     def fail(self, outcome: int) -> None:
         """Give the connection up; the request on it, if any, ends with this outcome."""
@@ -221,6 +224,7 @@ class Engine:
         self.idle: list[list[_Connection]] = [[] for _ in job.targets]
         self.open_rows = Rows.blank(len(job.schedule))
         self.closed_rows = Rows.blank(0)
+        self.closed_sent = 0  # rows beyond are blank
         self.deadlines: deque[tuple[int, _Connection, Rows, int]] = deque()
         self.in_flight = 0
         self.ended = [0, 0, 0, 0]  # by outcome
@@ -253,7 +257,7 @@ class Engine:
             connection.close()
         return LoadResult(
             open=self.open_rows,
-            closed=self.closed_rows,
+            closed=self.closed_rows.first(self.closed_sent),
             marks=self.marks,
             busy_share=1 - self.idle_ns / wall if wall else 0.0,
             late_start_ns=max(0, started - self.t0_ns),
@@ -300,9 +304,10 @@ class Engine:
             self._turn(end if self.closed_open else _NEVER)
 
     def _refill(self) -> None:
-        """Send a new request for each one that ended, at once: Little's law is tested against the time in between."""
-        if self.refilling:
-            return  # a request that failed while it was being sent; the loop below goes on with its slot
+        """Send a new request for each one that ended, at once: Little's law is tested against the time in between.
+
+        A request that fails while it is being sent leaves its slot to the loop that is under way.
+        """
         self.refilling = True
         while self.free_slots and self.closed_open:
             self._launch_closed()
@@ -314,12 +319,11 @@ class Engine:
             self._stop_closed()
             return
         self.free_slots -= 1
-        rows = self.closed_rows
-        rows.sent_ns.append(-1)
-        rows.done_ns.append(-1)
-        rows.status.append(0)
-        rows.outcome.append(ERROR)
-        self._launch(request, rows, len(rows.sent_ns) - 1)
+        rows, row = self.closed_rows, self.closed_sent
+        if row == len(rows.sent_ns):
+            rows.extend(_MORE_ROWS)
+        self.closed_sent = row + 1
+        self._launch(request, rows, row)
 
     def _stop_closed(self) -> None:
         self.closed_open = False
@@ -357,7 +361,8 @@ class Engine:
         self.in_flight -= 1
         if rows is self.closed_rows:
             self.free_slots += 1
-            self._refill()
+            if not self.refilling:
+                self._refill()
 
     def _turn(self, next_due_ns: int) -> None:
         """Wait for events until shortly before the next thing to do, and handle them, or until that is due."""
@@ -372,7 +377,10 @@ class Engine:
         for fd, mask in events:
             connection = connections.get(fd)
             if connection is not None:
-                connection.ready(mask)
+                if mask == _READ:
+                    connection.receive()
+                else:
+                    connection.ready(mask)
                 if clock() >= next_due_ns:
                     break  # the next request is due; the poller tells of the other answers again
         self._expire(after)
