@@ -1,5 +1,7 @@
 """Bodies as they stream: where one ends, what of it is payload, and chunk framing (RFC 9112 6, 7)."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from typing import Protocol
@@ -82,13 +84,14 @@ class ChunkedBody:
         self._left = 0
         self._trailers: list[bytes] = []
         self._trailers_bytes = 0
-        self._where: Callable[[list[bytes]], bool] = self._size
+        # Functions and not bound methods: those would be cycles, which wait for the garbage collector.
+        self._where: Callable[[ChunkedBody, list[bytes]], bool] = ChunkedBody._size
 
     def read(self, data: bytes) -> bytes:
         """Return the payload in `data`. Raises ProtocolError when the framing is broken."""
         self._buffer = self._buffer + data if self._buffer else data
         payload: list[bytes] = []
-        while not self.complete and self._where(payload):
+        while not self.complete and self._where(self, payload):
             pass
         self._buffer = self._buffer[self._at :]
         self._at = 0
@@ -120,7 +123,7 @@ class ChunkedBody:
         if match is None:
             raise ProtocolError("invalid chunk size")
         self._left = int(match[1], 16)
-        self._where = self._data if self._left else self._trailer
+        self._where = ChunkedBody._data if self._left else ChunkedBody._trailer
         return True
 
     def _data(self, payload: list[bytes]) -> bool:
@@ -131,7 +134,7 @@ class ChunkedBody:
         self._at += len(piece)
         self._left -= len(piece)
         if self._left == 0:
-            self._where = self._data_end
+            self._where = ChunkedBody._data_end
         return True
 
     def _data_end(self, _payload: list[bytes]) -> bool:
@@ -141,7 +144,7 @@ class ChunkedBody:
         if len(end) < 2:
             return False
         self._at += 2
-        self._where = self._size
+        self._where = ChunkedBody._size
         return True
 
     def _trailer(self, _payload: list[bytes]) -> bool:
