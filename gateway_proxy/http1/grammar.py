@@ -1,7 +1,9 @@
 """The grammar of heads as regular expressions (RFC 9110 5, RFC 9112 2 to 5), strict: what does not match is refused.
 
-Every repetition is possessive, so that matching is linear in the head's length. llhttp, which reads heads in the
-services' client, is the witness in the tests: no head passes here that it refuses, and both find the same fields.
+Every repetition is possessive or in an atomic group, so that matching is linear in the head's length. Groups are never
+possessive: Python before 3.11.5, which Debian 12 has, does not match some of them that it should (gh-106052). llhttp,
+which reads heads in the services' client, is the witness in the tests: no head passes here that it refuses, and both
+find the same fields.
 """
 
 import re
@@ -54,17 +56,18 @@ def _other_line(names: frozenset[bytes]) -> bytes:
     return b"(?:" + told + b"|" + named + _TOKEN + b")" + _TOKEN + rb"*+:" + _VALUE + rb"\r\n"
 
 
-_OTHER_OF_REQUEST = rb"(?:" + _other_line(REQUEST_FIELDS) + rb")*+"
-_OTHER_OF_ANSWER = rb"(?:" + _other_line(ANSWER_FIELDS) + rb")*+"
-_LENGTH = rb"(?:[Cc]ontent-[Ll]ength: ?([0-9]{1,15}+)\r\n"
-_KEPT = rb"([Cc]onnection: [Kk]eep-[Aa]live\r\n)?+"
+_OTHER_OF_REQUEST = rb"(?>(?:" + _other_line(REQUEST_FIELDS) + rb")*)"
+_OTHER_OF_ANSWER = rb"(?>(?:" + _other_line(ANSWER_FIELDS) + rb")*)"
+_LENGTH = rb"[Cc]ontent-[Ll]ength: ?([0-9]{1,15}+)\r\n"
+_KEPT = rb"(?>([Cc]onnection: [Kk]eep-[Aa]live\r\n)?)"
 
 PLAIN_REQUEST = re.compile(
     rb"(GET|POST|HEAD|PUT|DELETE|PATCH|OPTIONS) (/[!\"$-~]*+) HTTP/1\.1\r\n[Hh]ost: ([!-~]++)\r\n"
     + _OTHER_OF_REQUEST
+    + rb"(?>(?:"
     + _LENGTH
     + _OTHER_OF_REQUEST
-    + rb")?+\r\n"
+    + rb")?)\r\n"
 ).match
 """Most requests: Host stands first, at most a length beside it, nothing else to decide on.
 
@@ -79,17 +82,17 @@ PLAIN_ANSWER = re.compile(
     + _OTHER_OF_ANSWER
     + _KEPT
     + _OTHER_OF_ANSWER
-    + rb")\r\n"
+    + rb"\r\n"
 ).match
 """Most answers: of a known length. Groups: status, a Connection line to be cut, length, a Connection line to be cut."""
 
-REQUEST = re.compile(rb"(" + _TOKEN + rb"++) ([!-~]++) HTTP/1\.([01])\r\n(?:" + _LINE + rb")*+\r\n").match
+REQUEST = re.compile(rb"(" + _TOKEN + rb"++) ([!-~]++) HTTP/1\.([01])\r\n(?>(?:" + _LINE + rb")*)\r\n").match
 """Any request; groups: method, target, minor version."""
 
-ANSWER = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: [\t -~\x80-\xff]*+)?+\r\n(?:" + _LINE + rb")*+\r\n").match
+ANSWER = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?>(?: [\t -~\x80-\xff]*+)?)\r\n(?>(?:" + _LINE + rb")*)\r\n").match
 """Any answer; groups: minor version, status."""
 
-FIELD_LINES = re.compile(rb"(?:" + _LINE + rb")*+").fullmatch
+FIELD_LINES = re.compile(rb"(?>(?:" + _LINE + rb")*)").fullmatch
 
 BARE_LF = re.compile(rb"(?<!\r)\n").search
 """A line end that is none (RFC 9112 2.2): a head with one never ends as it should, so there is no use in waiting."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import httptools
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway_proxy.http1 import CHUNKED, ProtocolError, RequestReader, ResponseReader
+from gateway_proxy.http1 import CHUNKED, ProtocolError, RequestReader, ResponseReader, grammar
 from gateway_proxy.http1.grammar import ANSWER, ANSWER_FIELDS, METHODS, REQUEST, REQUEST_FIELDS
 
 NAMES = st.one_of(
@@ -204,3 +205,20 @@ def test_where_a_request_of_unknown_framing_ends_is_never_guessed():
         with pytest.raises(ProtocolError):
             reader.read(b"POST / HTTP/1.1\r\nHost: h\r\n" + fields + b"\r\n")
         assert reader.length == CHUNKED
+
+
+@pytest.mark.parametrize("name", ["PLAIN_REQUEST", "PLAIN_ANSWER", "REQUEST", "ANSWER", "FIELD_LINES", "METHOD"])
+def test_no_group_is_possessive(name):
+    """Python before 3.11.5 does not match some such groups (gh-106052): plain heads would go the long way."""
+    pattern = getattr(grammar, name).__self__.pattern
+    assert not re.search(rb"(?<!\\)\)(?:\*|\+|\?|\{[0-9,]+\})\+", pattern)
+
+
+def test_the_usual_heads_are_plain():
+    request = b"GET /a?b HTTP/1.1\r\nHost: h\r\nUser-Agent: x\r\nAccept: */*\r\nContent-Length: 2\r\nX-A: b\r\n\r\n"
+    answer = (
+        b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, 24 Nov 2026 20:20:20 GMT\r\nContent-Type: a/b\r\n"
+        b"Content-Length: 100\r\nConnection: keep-alive\r\nETag: x\r\n\r\n"
+    )
+    assert grammar.PLAIN_REQUEST(request).groups() == (b"GET", b"/a?b", b"h", b"2")
+    assert grammar.PLAIN_ANSWER(answer).groups() == (b"200", None, b"100", b"Connection: keep-alive\r\n")
