@@ -32,13 +32,18 @@ class Dial:
         self._timeout_s = timeout_s
         self._connected = connected
         self._failed = failed
-        self._task = gateway.loop.create_task(self._dial(first))
+        self._task: asyncio.Task[None] | None = gateway.loop.create_task(self._dial(first))
         gateway.dials.add(self._task)
         self._task.add_done_callback(gateway.dials.discard)
 
     def cancel(self) -> None:
-        """Give up; neither callback is called any more."""
-        self._task.cancel()
+        """Give up; neither callback is called any more.
+
+        The task keeps its CancelledError, whose frames keep this: letting go of the task leaves no cycle behind.
+        """
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
 
     async def _dial(self, first: Target) -> None:
         status, why = 503, "all connections to the upstream are in use"
@@ -57,12 +62,14 @@ class Dial:
 
     async def _connect(self, target: Target) -> UpstreamConnection:
         gateway, pool = self._gateway, self._pool
+        connection = UpstreamConnection(gateway, pool, target)
         target.dialling += 1
         try:
             async with asyncio.timeout(self._timeout_s):
-                _, connection = await gateway.loop.create_connection(
-                    lambda: UpstreamConnection(gateway, pool, target), target.host, target.port
-                )
+                await gateway.loop.create_connection(lambda: connection, target.host, target.port)
+        except BaseException:
+            connection.forget()  # uvloop closes what it had just made without calling connection_lost
+            raise
         finally:
             target.dialling -= 1
         return connection

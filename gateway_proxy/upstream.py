@@ -31,6 +31,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_buffer",
+        "_counted",
         "_gateway",
         "_interim",
         "_pool",
@@ -57,11 +58,19 @@ class UpstreamConnection(asyncio.Protocol):
         self._body: Body | None = None
         self._interim = 0
         self._tunnel = False  # after a 101: bytes are bytes
+        self._counted = False  # among the target's open connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport, and count the connection."""
+        self._counted = True
         self.target.opened += 1
         self.transport = cast("asyncio.Transport", transport)
+
+    def forget(self) -> None:
+        """Count the connection no more: it is closed, or was given up while it was being made."""
+        if self._counted:
+            self._counted = False
+            self.target.opened -= 1
 
     def send(self, client: ClientConnection, request: bytes) -> None:
         """Send the head of `client`'s request, and what of its body is there."""
@@ -261,7 +270,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End, fail or repeat what was under way; a body without a length ends here (RFC 9112 6.3, 8)."""
-        self.target.opened -= 1
+        self.forget()
         client, self.client = self.client, None
         if client is None:
             self._pool_forget()
