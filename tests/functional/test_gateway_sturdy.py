@@ -12,7 +12,7 @@ import pytest
 
 from tests.functional.gateway_rig import GET, OK, Script, Upstream, Wire, gateway_for, wait_until
 
-pytestmark = pytest.mark.functional
+pytestmark = [pytest.mark.functional, pytest.mark.alone]  # crowds of clients with deadlines
 
 CROWD = 200
 POST = b"POST /a HTTP/1.1\r\nHost: h\r\n"
