@@ -70,9 +70,8 @@ class Featured:
 
     def begin(self, first: bytes) -> None:
         """Take the steps one after the other, and then forward; `first` is of the body, as it goes upstream."""
-        if first:
-            self._first = first
-            self.exchange.request_bytes = len(first)
+        self._first = first
+        self.exchange.request_bytes = len(first)
         rule = self._route.retry
         if rule is not None and (first or self._client.uploading):
             self._held = [first] if len(first) <= self._route.replayed_bytes else None
@@ -287,10 +286,7 @@ class Featured:
             self._cancel()
             self._cancel = None
         if self._trying:
-            if outcome == "ok" and not exchange.own:
-                self._attempt_ended(exchange.status)
-            else:
-                self._give_back(outcome)
+            self._give_back(outcome)
         if outcome == "ok" and exchange.own and exchange.status >= 400:
             outcome = "upstream_failed" if self._failed else "refused"
         exchange.outcome = outcome

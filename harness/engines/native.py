@@ -307,8 +307,7 @@ class Engine:
         """Send a new request for each one that ended.
 
         Two at a time: one that is sent alone finds a target that has gone to sleep meanwhile, and waking it is much of
-        what a request costs here; many would leave connections idle. Flat out on two cores, of 32 connections 31.9 are
-        busy with one at a time, 31.4 with two, 30.4 with four: Little's law is tested against that.
+        what a request costs here; many would leave connections idle, which Little's law is tested against.
         """
         while self.free_slots and self.closed_open:
             self._launch_closed()

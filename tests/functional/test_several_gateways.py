@@ -59,7 +59,8 @@ def record(tmp_path_factory):
 def _trial(record, arm, fault=""):
     """The last one that came to its end: where the host stood still the first is void, or the second as well."""
     trials = [t for t in record.trials() if (t.trial.arm, t.trial.fault) == (arm, fault)]
-    return [t for t in trials if t.state == "done"][-1] if any(t.state == "done" for t in trials) else trials[-1]
+    done = [t for t in trials if t.state == "done"]
+    return (done or trials)[-1]
 
 
 def _rows(record, trial, window):

@@ -13,7 +13,7 @@ from gateway_proxy.dialling import Dial
 from gateway_proxy.pool import Target
 
 
-async def _given_up_after(passes: int, timeout_s: float = 5.0) -> Target:
+async def _given_up_after(passes: int) -> Target:
     """Dial, let the loop pass so often, give up, and return the target when all is over."""
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -22,7 +22,7 @@ async def _given_up_after(passes: int, timeout_s: float = 5.0) -> Target:
         gateway = SimpleNamespace(loop=loop, dials=set(), config=config, now=0.0)
         pool = SimpleNamespace(candidates=lambda first: [first], seen=lambda *_: None)
         made: list[object] = []
-        dial = Dial(gateway, pool, target, timeout_s, made.append, lambda *_: None)
+        dial = Dial(gateway, pool, target, 5.0, made.append, lambda *_: None)
         for _ in range(passes):
             await asyncio.sleep(0)
         dial.cancel()
