@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import errno
 import gc
+import heapq
 import itertools
 import os
 import pickle
 import select
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ _NEVER = 1 << 62
 _BOARD_NS = 100_000_000
 _AT_ONCE = 2  # requests of a closed loop, after as many answers
 _MORE_ROWS = 4096  # a closed loop's rows grow by so many at once
+_SPARE_WATCHES = 256  # of connections that are closed
 _H = ord("H")
 # More than 128 KiB would make the allocator map and unmap pages for every read: three times the system time.
 _RECEIVE_BYTES = 16_384
@@ -86,6 +87,7 @@ class _Connection:
     __slots__ = (
         "accepts",
         "connecting",
+        "deadline_ns",
         "engine",
         "fd",
         "parser",
@@ -94,6 +96,7 @@ class _Connection:
         "rows",
         "sock",
         "target",
+        "watched",
     )
 
     def __init__(self, engine: Engine, target: int) -> None:
@@ -109,6 +112,8 @@ class _Connection:
         self.row = -1  # -1: idle
         self.rows = engine.open_rows
         self.accepts: frozenset[int] = frozenset()
+        self.deadline_ns = _NEVER  # of the request it carries
+        self.watched = False  # the engine will look at the deadline
 
     def send(self, payload: bytes) -> None:
         self.parser.begin(payload[0] == _H and payload.startswith(b"HEAD "))
@@ -174,15 +179,14 @@ class _Connection:
             self.fail(ERROR)
 
     def _answered(self) -> None:
-        engine, rows, row, status = self.engine, self.rows, self.row, self.parser.status
+        engine, rows, row, parser = self.engine, self.rows, self.row, self.parser
         rows.done_ns[row] = engine.clock() - engine.t0_ns
-        rows.status[row] = status
-        outcome = OK if status in self.accepts else ERROR
-        rows.outcome[row] = outcome
+        rows.status[row] = status = parser.status
+        outcome = rows.outcome[row] = OK if status in self.accepts else ERROR
         engine.ended[outcome] += 1
         self.row = -1
         # A refusal may come before the request was sent whole; the rest of it would be garbage to the next answer.
-        if self.parser.keep_alive and self.pending is None:
+        if parser.keep_alive and self.pending is None:
             engine.idle[self.target].append(self)
         else:
             self.close()
@@ -219,6 +223,7 @@ class Engine:
         self.job = job
         self.clock = clock
         self.t0_ns = job.t0_ns
+        self.timeout_ns = job.timeout_ns
         self.poller = _new_poller()
         self.connections: dict[int, _Connection] = {}
         self.spare_parsers: list[ResponseParser] = []  # a parser refers to itself: dropped, it would never be collected
@@ -226,7 +231,7 @@ class Engine:
         self.open_rows = Rows.blank(len(job.schedule))
         self.closed_rows = Rows.blank(0)
         self.closed_sent = 0  # rows beyond are blank
-        self.deadlines: deque[tuple[int, _Connection, Rows, int]] = deque()
+        self.watches: list[tuple[int, int, _Connection]] = []  # heap: when to look at which connection's deadline
         self.in_flight = 0
         self.ended = [0, 0, 0, 0]  # by outcome
         self.opened = 0
@@ -309,20 +314,18 @@ class Engine:
         Two at a time: one that is sent alone finds a target that has gone to sleep meanwhile, and waking it is much of
         what a request costs here; many would leave connections idle, which Little's law is tested against.
         """
+        rows = self.closed_rows
         while self.free_slots and self.closed_open:
-            self._launch_closed()
-
-    def _launch_closed(self) -> None:
-        request = next(self.requests_left, None)
-        if request is None:
-            self._stop_closed()
-            return
-        self.free_slots -= 1
-        rows, row = self.closed_rows, self.closed_sent
-        if row == len(rows.sent_ns):
-            rows.extend(_MORE_ROWS)
-        self.closed_sent = row + 1
-        self._launch(request, rows, row)
+            request = next(self.requests_left, None)
+            if request is None:
+                self._stop_closed()
+                return
+            row = self.closed_sent
+            if row == len(rows.outcome):
+                rows.extend(_MORE_ROWS)
+            self.closed_sent = row + 1
+            self.free_slots -= 1
+            self._launch(request, rows, row)
 
     def _stop_closed(self) -> None:
         self.closed_open = False
@@ -333,7 +336,7 @@ class Engine:
     def _launch(self, request: Request, rows: Rows, row: int) -> None:
         idle = self.idle[request.target]
         connection = idle.pop() if idle else None
-        while connection is not None and connection.fd not in self.connections:  # closed by its peer while idle
+        while connection is not None and connection.fd < 0:  # closed by its peer while idle
             connection = idle.pop() if idle else None
         now = self.clock()
         rows.sent_ns[row] = now - self.t0_ns
@@ -342,7 +345,9 @@ class Engine:
         if connection is None:
             connection = self._connect(request.target)
         connection.row, connection.rows, connection.accepts = row, rows, request.accepts
-        self.deadlines.append((now + self.job.timeout_ns, connection, rows, row))
+        connection.deadline_ns = now + self.timeout_ns
+        if not connection.watched:
+            self._watch(connection)
         connection.send(request.payload)
 
     def _connect(self, target: int) -> _Connection:
@@ -364,7 +369,7 @@ class Engine:
     def _turn(self, next_due_ns: int) -> None:
         """Wait for events until shortly before the next thing to do, and handle them, or until that is due."""
         before = self.clock()
-        wait = min(next_due_ns, self.next_mark_ns, self.deadlines[0][0] if self.deadlines else _NEVER) - before
+        wait = min(next_due_ns, self.next_mark_ns, self.watches[0][0] if self.watches else _NEVER) - before
         timeout = max(0, (wait - _SPIN_NS) // 1_000_000) / 1000 if wait > _SPIN_NS else 0
         events = self.poller.poll(min(timeout, 0.2))
         after = self.clock()
@@ -390,16 +395,24 @@ class Engine:
             if stop_asked(self.board) and not self.stopping:
                 raise _StopAskedError
 
+    def _watch(self, connection: _Connection) -> None:
+        """See to it that the deadline is looked at; one entry a connection, which outlasts many requests."""
+        connection.watched = True
+        heapq.heappush(self.watches, (connection.deadline_ns, id(connection), connection))
+        if len(self.watches) > 2 * len(self.connections) + _SPARE_WATCHES:  # a peer that closes after each answer
+            self.watches = [watch for watch in self.watches if watch[2].fd >= 0]
+            heapq.heapify(self.watches)
+
     def _expire(self, now: int) -> None:
-        deadlines = self.deadlines
-        while deadlines:
-            deadline, connection, rows, row = deadlines[0]
-            current = connection.row == row and connection.rows is rows
-            if current and deadline > now:
-                return
-            deadlines.popleft()
-            if current:
+        while self.watches and self.watches[0][0] <= now:
+            _, _, connection = heapq.heappop(self.watches)
+            connection.watched = False
+            if connection.row < 0:
+                continue
+            if connection.deadline_ns <= now:
                 connection.fail(TIMEOUT)
+            else:
+                self._watch(connection)  # it has carried other requests since
 
     def _next_mark(self) -> int:
         done = len(self.marks)

@@ -4,6 +4,7 @@ fast          answers at once
 headonly      answers at once, announces a body and sends none, as to a HEAD
 stall         answers at once, but stands still as a whole for SECONDS, one second after its first request
 stall_early   the same, a twentieth of a second after its first request
+falls_silent  answers the first ANSWERED_BEFORE_SILENCE requests
 silent        never answers
 half          closes in the middle of its answer, every second time
 reset         resets the connection instead of every third answer
@@ -34,6 +35,7 @@ UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nas long as it takes"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 STALL_AFTER_S = {"stall": 1.0, "stall_early": 0.05}
 TRICKLE_S = 0.05
+ANSWERED_BEFORE_SILENCE = 100
 PIECE = b"x" * 62_500
 PIECES = 1600
 HUGE_BYTES = PIECES * len(PIECE)
@@ -74,6 +76,10 @@ class Scripted(asyncio.Protocol):
         self.transport.write(ANSWER)
 
     stall_early = stall
+
+    def falls_silent(self):
+        if Scripted.served <= ANSWERED_BEFORE_SILENCE:
+            self.transport.write(ANSWER)
 
     def silent(self):
         pass

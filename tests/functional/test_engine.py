@@ -20,11 +20,13 @@ import psutil
 import pytest
 
 from gateway_proxy.http1 import ResponseParser, render_request
+from harness.engines import native
 from harness.engines.board import new_board, read_board
 from harness.engines.job import DROPPED, ERROR, OK, TIMEOUT, ClosedLoop, Job, Request, Schedule
 from harness.engines.native import Engine, run_job
 from harness.ports import free_ports
 from tests.bench.rig import wait_for_port
+from tests.functional.scripted_server import ANSWERED_BEFORE_SILENCE
 
 pytestmark = [pytest.mark.functional, pytest.mark.alone]
 
@@ -168,6 +170,23 @@ def test_every_planned_request_is_accounted_for_whatever_the_target_does(scripte
         assert counts[outcome] == pytest.approx(share * len(outcomes), abs=3)
 
 
+def test_the_deadline_of_a_request_is_its_own_and_not_that_of_others_before_it_on_its_connection(scripted, monkeypatch):
+    given_up_after_ms, fail = [], native._Connection.fail
+
+    def spied(connection, outcome):
+        waited_ns = connection.engine.clock() - connection.engine.t0_ns - connection.rows.sent_ns[connection.row]
+        given_up_after_ms.append(waited_ns / 1e6)
+        fail(connection, outcome)
+
+    monkeypatch.setattr(native._Connection, "fail", spied)
+    port = scripted("falls_silent")
+    result = _run(port, _schedule(port, rate=100, seconds=1.1), timeout_s=0.3)
+    counts = Counter(result.open.outcome)
+    assert (counts[OK], counts[TIMEOUT]) == (ANSWERED_BEFORE_SILENCE, len(given_up_after_ms))
+    assert min(given_up_after_ms) >= 300
+    assert max(given_up_after_ms) < 400
+
+
 @pytest.mark.parametrize("loop", ["open", "closed"])
 def test_a_connection_that_its_target_closed_while_idle_costs_at_most_the_request_on_it(scripted, loop):
     """Whether a request meets the close is a race; that neither it nor another one hangs for that is not."""
@@ -190,6 +209,7 @@ def test_closed_connections_are_not_kept(scripted):
         gc.enable()
     assert result.connections_opened == 500
     assert kept <= 4
+    assert len(engine.watches) < 300
 
 
 def _count(kind):
