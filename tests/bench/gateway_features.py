@@ -1,12 +1,13 @@
 """What every feature of the built-in gateway costs a request: with exactly one feature, less without any, paired.
 
-    python -m tests.bench.gateway_features [--seconds 0.6] [--rounds 4] [--feature NAME ...] [--json FILE]
+    python -m tests.bench.gateway_features [--seconds 0.3] [--rounds 12] [--feature NAME ...] [--json FILE]
 
 For each feature two gateways are forked from one process, so that they begin with the same memory, and share a core:
 one with the feature, one without. They are loaded one after the other with the same heads, the first of one round the
-second of the next; each round gives one difference of CPU time a request. 1 kB answers, 16 connections, each with
-fields and targets of its own. The first row has no feature: it is what this table cannot tell from nothing. Afterwards
-every gateway is asked whether its feature is in force (tests/bench/feature_proofs.py).
+second of the next; each round gives one difference of CPU time a request. Rounds are short and many, as a shared host
+changes its pace within seconds: what is told is their median. 1 kB answers, 16 connections, each with fields and
+targets of its own. The first row has no feature: it is what this table cannot tell from nothing. Afterwards every
+gateway is asked whether its feature is in force (tests/bench/feature_proofs.py).
 
 Two workers are no cost but a throughput (tests/bench/worker_throughput.py).
 """
@@ -128,7 +129,7 @@ def in_force(up: Rig, feature: Feature, place: Place) -> bool | None:
 
 def table(measured: Measured) -> str:
     """Return everything as markdown."""
-    rows = ["| feature | in force | us more | min | max | share of the base |", "|---|---|---|---|---|---|"]
+    rows = ["| feature | in force | us more | 1st quartile | 3rd | share of the base |", "|---|---|---|---|---|---|"]
     rows += [f"| {name} | {_cells(one)} |" for name, one in measured.costs.items()]
     return "\n\n".join(["\n".join(rows), _notes(measured), worker_throughput.table(measured.workers)])
 
@@ -138,7 +139,7 @@ def _cells(one: Cost) -> str:
         return f"**not measured**: {one.problem} | - | - | - | -"
     if one.in_force is False:
         return "**no** | - | - | - | -"
-    marginal = rig.Spread.of([pair.marginal for pair in one.pairs])
+    marginal = rig.Spread.quartiles([pair.marginal for pair in one.pairs])
     share = statistics.median(pair.marginal / pair.without for pair in one.pairs)
     return f"{'yes' if one.in_force else '-'} | {marginal} | {share:+.1%}"
 
@@ -146,7 +147,7 @@ def _cells(one: Cost) -> str:
 def _notes(measured: Measured) -> str:
     bases = [pair.without for one in measured.costs.values() for pair in one.pairs]
     rounds = max((len(one.pairs) for one in measured.costs.values()), default=0)
-    words = f"CPU us a request, {rounds} rounds, {CONNECTIONS} connections; min, max: over rounds."
+    words = f"CPU us a request, {rounds} rounds, {CONNECTIONS} connections; quartiles: over rounds."
     if not bases:
         return f"{words} Nothing could be measured."
     base = rig.Spread.of(bases)
@@ -156,7 +157,7 @@ def _notes(measured: Measured) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = rig.options(__doc__ or "", 0.6, 4)
+    parser = rig.options(__doc__ or "", 0.3, 12)
     parser.add_argument("--feature", action="append", choices=list(FEATURES), help="again for each; default: all")
     chosen = parser.parse_args(arguments)
     names = chosen.feature or list(FEATURES)

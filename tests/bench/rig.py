@@ -61,7 +61,7 @@ class Cores:
 
 @dataclass(frozen=True)
 class Spread:
-    """A sample's median and extremes."""
+    """A sample's median and what lies about it: its extremes, or its quartiles."""
 
     median: float
     low: float
@@ -70,6 +70,12 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         return cls(statistics.median(values), min(values), max(values))
+
+    @classmethod
+    def quartiles(cls, values: Sequence[float]) -> Spread:
+        """Between `low` and `high` lies the middle half (linear between values)."""
+        low, median, high = statistics.quantiles([*values, *values] if len(values) == 1 else values, method="inclusive")
+        return cls(median, low, high)
 
     def __str__(self) -> str:
         return f"{self.median:.2f} | {self.low:.2f} | {self.high:.2f}"

@@ -214,7 +214,7 @@ def _costs(*pairs, in_force=True):
 
 def test_a_features_cost_is_paired_within_rounds():
     text = gateway_features.table(Measured({"trace": _costs((50, 52), (500, 504), (40, 39))}, NO_WORKERS))
-    assert "| trace | yes | 2.00 | -1.00 | 4.00 | +0.8% |" in text
+    assert "| trace | yes | 2.00 | 0.50 | 3.00 | +0.8% |" in text
     assert "The base: 50.00 us (40.00 to 500.00" in text
 
 
