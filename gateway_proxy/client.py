@@ -130,7 +130,13 @@ class ClientConnection(asyncio.Protocol):
         self._gateway.forget(self)
 
     def eof_received(self) -> bool:
-        """Take the client's FIN as its going away: it cannot be told from a vanished client before it is too late."""
+        """Take the client's FIN as its going away: it cannot be told from a vanished client before it is too late.
+
+        One that only closed its half still reads: what it has of an answer must not look whole (RFC 9112 8).
+        """
+        if self._state == _BUSY and self.answered:
+            self._end("client_gone")
+            self.abort()
         return False
 
     def abort(self) -> None:

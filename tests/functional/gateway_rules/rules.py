@@ -454,6 +454,11 @@ RULES: dict[int, Rule] = {
                 "gateway::a_client_that_goes_away_inside_the_answer_cancels_it",
             ),
             _proof(
+                "what it has of an answer does not look whole to one that only closed its half",
+                "9112 8",
+                "order_and_reuse::an_answer_that_a_half_closed_client_does_not_get_whole_ends_in_a_reset",
+            ),
+            _proof(
                 "an early answer stops the upload",
                 "9112 9.3",
                 "gateway_sturdy::early_answers_end_uploads_that_go_on",

@@ -1,6 +1,7 @@
 """Which answer belongs to which request, and what is sent twice (RFC 9110 9.2.2, RFC 9112 9.3)."""
 
 import contextlib
+import socket
 import threading
 
 import pytest
@@ -289,4 +290,31 @@ def test_a_client_that_goes_away_at_any_point_leaves_no_request_behind(gateway, 
     getattr(wire, how)()
     wait_until(lambda: all(each.sock.fileno() == -1 for each in upstream.wires))
     assert whole.is_set() == sent.startswith(GET)
+    assert gateway.ask().status == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (GET.replace(b"HTTP/1.1", b"HTTP/1.0"), b"HTTP/1.1 200 OK\r\n\r\nhalf"),
+        (GET, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+        (GET, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
+    ],
+)
+def test_an_answer_that_a_half_closed_client_does_not_get_whole_ends_in_a_reset(gateway, upstream, sent, answer):
+    """The close would be the end of a body that has no length: found by the fuzz."""
+
+    def script(wire):
+        wire.message()
+        wire.send(answer)
+        wire.gone()
+
+    upstream.play(script)
+    with gateway.connect() as wire:
+        wire.send(sent)
+        wire.until(b"half")
+        wire.sock.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionResetError):
+            wire.to_close()
+    upstream.play(answering())
     assert gateway.ask().status == 200
