@@ -268,9 +268,10 @@ def paired_benchmark(
     plain: Callable[[list[Any]], Any],
     arguments: Sequence[str] | None,
     seconds: float = 3.0,
+    rounds: int = 5,
 ) -> int:
     """Run a benchmark of paired rounds from the command line: print its table, write `plain` as JSON if asked to."""
-    chosen = options(doc, seconds, 5).parse_args(arguments)
+    chosen = options(doc, seconds, rounds).parse_args(arguments)
     return finish(lambda: run(chosen.seconds, chosen.rounds), table, plain, chosen.json)
 
 

@@ -84,9 +84,9 @@ def test_the_speed_table_judges_the_median_of_the_paired_ratios():
 
     rows = engine_speed.table([one(600), one(750), one(2600)]).splitlines()
     judged = {row.split(" | ")[0].removeprefix("| "): row for row in rows if "paired" in row}
-    assert "0.75 | 0.60 | 2.60 | 0.7 | met |" in judged["native engine / h2load --h1, paired"]
-    assert "| 2.5 | **not met** |" in judged["native engine / k6, paired"]
-    assert "| 10 | **not met** |" in judged["native engine / Locust's FastHttpUser, paired"]
+    assert "0.75 | 0.60 | 2.60 | 0.7 | met (2/3) |" in judged["native engine / h2load --h1, paired"]
+    assert "| 2.5 | **not met** (1/3) |" in judged["native engine / k6, paired"]
+    assert "| 10 | **not met** (0/3) |" in judged["native engine / Locust's FastHttpUser, paired"]
 
 
 def test_the_slip_table_judges_the_median_p99():
