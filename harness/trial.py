@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.control import RESERVED, ControlPlane, Sweeps, plan_sweeps
 from harness.engines import Crew
-from harness.engines.job import Job, LoadResult, Mark
+from harness.engines.job import Job, LoadResult, Mark, Schedule
 from harness.errors import HarnessError
 from harness.forkserver import ForkServer
 from harness.load import Renderer
@@ -37,6 +37,7 @@ from stub_services.requests import RequestBook
 from stub_services.sweeps import SweepRow, read_sweeps
 
 _LEAD_NS = 45_000_000  # from writing the job to the first arrival; the engine says if it was not up by then
+_LEAD_A_REQUEST_NS = 5_000  # to write it and for the engine to read it: 2.3 us where it was measured
 _FAULT_PATIENCE_S = 2.0
 _PROBED_BLOCKS = 4  # behaviour that does not depend on load is asked for in these
 _SWEEP_PATIENCE_S = 0.5
@@ -181,16 +182,28 @@ def _closed_arrivals(settings: TrialSettings, first_learner: int, rng: random.Ra
     return draw_mix(weights, settings.saturation_shots, first_learner, rng) if weights else []
 
 
-def build_job(script: Script, settings: TrialSettings, platform: Platform) -> Job:
-    """Return the load engine's job, rendered, to begin in a moment."""
+def build_job(
+    script: Script,
+    settings: TrialSettings,
+    platform: Platform,
+    schedule: Schedule | None = None,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Job:
+    """Return the load engine's job, rendered, to begin in a moment; `schedule` instead of the script's own if given.
+
+    Its time begins when everything is rendered: thousands of requests take longer than the lead.
+    """
     render = Renderer(settings.book, platform.spec)
+    schedule = schedule or render.schedule(script.outside)
+    closed = render.closed_loop(script.closed, settings.connections, script.timeline)
+    requests = len(schedule) + (len(closed.requests) if closed else 0)
     return Job(
         targets=render.targets,
-        schedule=render.schedule(script.outside),
-        t0_ns=time.monotonic_ns() + _LEAD_NS,
+        schedule=schedule,
+        t0_ns=clock() + _LEAD_NS + _LEAD_A_REQUEST_NS * requests,
         timeout_ns=int(settings.timeout_ms * 1e6),
         max_in_flight=settings.max_in_flight,
-        closed=render.closed_loop(script.closed, settings.connections, script.timeline),
+        closed=closed,
         marks_ns=script.timeline.edges_ns,
         watched=dict(platform.pids),
         alternatives=render.alternatives,

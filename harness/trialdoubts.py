@@ -42,6 +42,7 @@ def load_doubts(
         "busy_share": result.busy_share,
         "achieved_share": _achieved_share(own),
         "connections_opened": float(result.connections_opened),
+        "late_start_ms": result.late_start_ns / 1e6,
     }
     return figures, _generator_doubts(figures, result, warmup, max_in_flight)
 

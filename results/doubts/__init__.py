@@ -23,6 +23,7 @@ CHECKS: tuple[Callable[[Loaded, BlockTable], Iterable[Doubt]], ...] = (
     generator.busy_at_saturation,
     generator.behind,
     generator.in_flight_cap,
+    generator.not_started,
     generator.errors,
     host.from_harness,
     host.from_trials,

@@ -9,6 +9,7 @@ from results.doubt import LOAD, METRIC, Doubt
 from results.loaded import Loaded, window_of
 from results.record import TrialRecord
 
+WARMUP = "warmup"
 MOST_BUSY = 0.9
 LEAST_ACHIEVED = 0.99
 MOST_ERRORS = 0.01
@@ -50,12 +51,26 @@ def behind(loaded: Loaded, _blocks: BlockTable) -> Iterator[Doubt]:
 
 def in_flight_cap(loaded: Loaded, _blocks: BlockTable) -> Iterator[Doubt]:
     """Fatal when requests were dropped in a window without a fault: the cap on requests in flight was hit."""
-    rows = loaded.samples
-    steady = rows["trial"].isin([at for at, _ in loaded.steady()])
-    dropped = int((steady & (rows["outcome"] == "dropped")).sum())
+    dropped = _dropped(loaded, "external")
     if dropped:
         advice = "requests were dropped without a fault, so the load was not the planned one: lower the rate"
         yield Doubt("in-flight cap hit", True, float(dropped), 0.0, advice, LOAD)
+
+
+def not_started(loaded: Loaded, _blocks: BlockTable) -> Iterator[Doubt]:
+    """Fatal when flows that services start by themselves were not started in a window that counts, without a fault."""
+    missing = _dropped(loaded, "internal")
+    if missing:
+        advice = "services learned of what they had to start when it was overdue: stop what else runs on this machine"
+        yield Doubt("internal flows not started", True, float(missing), 0.0, advice, LOAD)
+
+
+def _dropped(loaded: Loaded, origin: str) -> int:
+    """Count what was never sent in the counted windows of steady trials."""
+    rows = loaded.samples
+    flows = [flow.name for flow in loaded.scenario.flows if flow.origin == origin]
+    steady = rows["trial"].isin([at for at, _ in loaded.steady()]) & (rows["window"] != WARMUP)
+    return int((steady & rows["flow"].isin(flows) & (rows["outcome"] == "dropped")).sum())
 
 
 def errors(_loaded: Loaded, blocks: BlockTable) -> Iterator[Doubt]:

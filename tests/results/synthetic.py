@@ -85,7 +85,9 @@ class World:
     achieved_share: float = 1.0
     generator_at_saturation: float = 0.5
     error_share: float = 0.0
-    dropped: int = 0
+    dropped: int = 0  # in each steady trial, of flows of this origin, in this window
+    dropped_origin: str = "external"
+    dropped_window: str = "open"
     drift: float = 1.0  # factor of the second half of the open window over the first, in the last block's hybrid arm
     observed: bool = True
     recovers: bool = True
@@ -369,8 +371,10 @@ def _samples(
 def _spoil(samples: dict[str, list[Any]], world: World, rng: Any) -> None:
     for at in np.flatnonzero(rng.random(len(samples["flow"])) < world.error_share):
         samples["outcome"][at], samples["status"][at], samples["effect"][at] = "error", 500, "none"
-    for at in range(world.dropped):
+    flows = {flow["name"] for flow in SCENARIO["flows"] if flow["origin"] == world.dropped_origin}
+    for at in [at for at, flow in enumerate(samples["flow"]) if flow in flows][: world.dropped]:
         samples["outcome"][at], samples["sent_ns"][at], samples["done_ns"][at] = "dropped", -1, -1
+        samples["window"][at] = world.dropped_window
 
 
 def _extend(samples: dict[str, list[Any]], more: dict[str, list[Any]]) -> None:

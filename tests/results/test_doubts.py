@@ -44,6 +44,7 @@ def test_a_good_run_has_no_fatal_doubt(run):
         (Steady(claims=CLAIMS, achieved_share=0.9), "rate not achieved"),
         (Steady(claims=CLAIMS, error_share=0.05), "errors without a fault"),
         (Steady(claims=CLAIMS, dropped=3), "in-flight cap hit"),
+        (Steady(claims=CLAIMS, dropped=3, dropped_origin="internal"), "internal flows not started"),
     ],
 )
 def test_a_spoiled_load_makes_the_run_invalid(run, world, name):
@@ -53,6 +54,13 @@ def test_a_spoiled_load_makes_the_run_invalid(run, world, name):
     assert words["latency-ratio"] == words["throughput-ratio"] == "invalid"
     assert words["figures-consistent"] == "confirmed"  # arithmetic needs no load
     assert words["network-hops"] == "confirmed"  # a hop is a hop, however late
+
+
+@pytest.mark.parametrize("origin", ["external", "internal"])
+def test_what_is_dropped_while_warming_up_spoils_nothing(run, origin):
+    results, names, _ = run(Steady(claims=CLAIMS, dropped=3, dropped_origin=origin, dropped_window="warmup"))
+    assert results.valid
+    assert not any(doubt.fatal for doubt in names.values())
 
 
 def test_a_busy_generator_counts_where_no_closed_loop_keeps_it_busy(run):
