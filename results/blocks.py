@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -43,10 +43,16 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockTable:
-    """key -> arm -> block -> value. Missing trials are simply not there."""
+    """key -> arm -> block -> value. Missing trials are simply not there.
+
+    `brackets` (key -> arm -> factor) says how far above its values the truth may lie, in every block alike: a search
+    tells a capacity from above only as closely as it was asked to, and blocks look at the same rates (docs/adr/0005).
+    Intervals take it in; it is 1 where nothing is said.
+    """
 
     values: Mapping[Key, Mapping[str, Mapping[int, float]]]
     seed: int = 0
+    brackets: Mapping[Key, Mapping[str, float]] = field(default_factory=dict)
 
     def of(self, key: Key, arm: str) -> Mapping[int, float]:
         """Return the value of each block in which the arm has one."""
@@ -61,25 +67,44 @@ class BlockTable:
         metric = METRICS[key.metric]
         values = list(self.of(key, arm).values())
         log = metric.log and all(value > 0 for value in values)
-        return measure(values, metric.unit, log=log, seed=self.seed)
+        measured = measure(values, metric.unit, log=log, seed=self.seed)
+        above = math.log(self._bracket(key, arm)) if log else self._above(key, arm)
+        return _with_brackets(measured, 0.0, above)
 
     def ratio(self, key: Key, numerator: str, denominator: str) -> Measured | None:
         """Estimate one arm over another, block by block; None when no block has both."""
-        return compare(self.of(key, numerator), self.of(key, denominator), seed=self.seed)
+        measured = compare(self.of(key, numerator), self.of(key, denominator), seed=self.seed)
+        below, above = (math.log(self._bracket(key, arm)) for arm in (denominator, numerator))
+        return _with_brackets(measured, below, above)
 
     def difference(self, key: Key, minuend: str, subtrahend: str) -> Measured | None:
         """Estimate one arm less another, block by block; None when no block has both."""
         unit = METRICS[key.metric].unit
-        return subtract(self.of(key, minuend), self.of(key, subtrahend), unit, seed=self.seed)
+        measured = subtract(self.of(key, minuend), self.of(key, subtrahend), unit, seed=self.seed)
+        return _with_brackets(measured, self._above(key, subtrahend), self._above(key, minuend))
+
+    def _bracket(self, key: Key, arm: str) -> float:
+        return self.brackets.get(key, {}).get(arm, 1.0)
+
+    def _above(self, key: Key, arm: str) -> float:
+        """Return how far above its largest value the truth may lie, in the unit of the values."""
+        return (self._bracket(key, arm) - 1) * max(self.of(key, arm).values(), default=0.0)
+
+
+def _with_brackets(measured: Measured | None, below: float, above: float) -> Measured | None:
+    if measured is None or not (below or above):
+        return measured
+    return measured.widened(below, above, "and how closely the search looked")
 
 
 def block_table(loaded: Loaded, searches: Iterable[CapacitySearch] = ()) -> BlockTable:
     """Compute every steady-state figure of the record, and the capacities that these searches found."""
     values: dict[Key, dict[str, dict[int, float]]] = {}
-    for key, at, value in (*_figures(loaded), *_capacity(searches)):
+    settled = [search for search in searches if search.settled]
+    for key, at, value in (*_figures(loaded), *_capacity(settled)):
         trial = loaded.trials[at].trial
         values.setdefault(key, {}).setdefault(trial.arm, {})[trial.block] = value
-    return BlockTable(values, loaded.plan.seed)
+    return BlockTable(values, loaded.plan.seed, _brackets(settled))
 
 
 def _figures(loaded: Loaded) -> Iterator[Figure]:
@@ -163,10 +188,24 @@ def _cpu(at: int, trial: TrialRecord, gateways: int) -> Iterator[Figure]:
         yield Figure(Key("cpu_per_request", component=name), at, cpu / 1000 / window.requests)
 
 
-def _capacity(searches: Iterable[CapacitySearch]) -> Iterator[Figure]:
-    for search in searches:
-        if search.settled and search.low is not None:
-            yield Figure(Key("capacity", "" if search.what == MIX else search.what), search.at, search.low)
+def _capacity(settled: Iterable[CapacitySearch]) -> Iterator[Figure]:
+    for search in settled:
+        if search.low is not None:
+            yield Figure(_key(search), search.at, search.low)
+
+
+def _brackets(settled: Iterable[CapacitySearch]) -> dict[Key, dict[str, float]]:
+    """Return the widest bracket of each arm, as the rate that was not carried over the one that was."""
+    found: dict[Key, dict[str, float]] = {}
+    for search in settled:
+        if search.low is not None and search.high is not None:
+            arms = found.setdefault(_key(search), {})
+            arms[search.arm] = max(arms.get(search.arm, 1.0), search.high / search.low)
+    return found
+
+
+def _key(search: CapacitySearch) -> Key:
+    return Key("capacity", "" if search.what == MIX else search.what)
 
 
 def _seconds(window: Window) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -43,7 +43,8 @@ class Measured:
     """One quantity at the two levels that the verdict rules need.
 
     `sd` is the standard deviation between blocks, of logarithms when `log` is set; None with fewer than two blocks.
-    `flip_p` is the sign-flip test's p for "no difference", given for comparisons only.
+    `flip_p` is the sign-flip test's p for "no difference", given for comparisons only. `below` and `above` are how much
+    further the intervals reach than the blocks' spread says, on the scale of `sd`: no number of blocks takes it away.
     """
 
     at95: Estimate
@@ -51,6 +52,13 @@ class Measured:
     sd: float | None
     log: bool
     flip_p: float | None = None
+    below: float = 0.0
+    above: float = 0.0
+
+    def widened(self, below: float, above: float, why: str) -> Measured:
+        """Return it with intervals that reach further, by logarithms if `log` is set; one block has none still."""
+        at95, at90 = (_widened(one, below, above, why, log=self.log) for one in (self.at95, self.at90))
+        return replace(self, at95=at95, at90=at90, below=self.below + below, above=self.above + above)
 
     @property
     def point(self) -> float:
@@ -115,7 +123,17 @@ def sign_flip_p(differences: Sequence[float], *, seed: int = 0) -> float:
 
 
 def _with_flip(measured: Measured, differences: Sequence[float]) -> Measured:
-    return Measured(measured.at95, measured.at90, measured.sd, measured.log, sign_flip_p(differences))
+    return replace(measured, flip_p=sign_flip_p(differences))
+
+
+def _widened(estimate: Estimate, below: float, above: float, why: str, *, log: bool) -> Estimate:
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    if log:
+        low, high = estimate.low * math.exp(-below), estimate.high * math.exp(above)
+    else:
+        low, high = estimate.low - below, estimate.high + above
+    return replace(estimate, low=low, high=high, method=f"{estimate.method}, {why}")
 
 
 @lru_cache(maxsize=32)

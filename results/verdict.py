@@ -84,9 +84,10 @@ def first_more(n: int, settled: Callable[[int], bool]) -> int | None:
 
 def _ends(measured: Measured, sd: float, n: int, level: float) -> Ends:
     half = t_half_width(sd, n, level)
+    below, above = half + measured.below, half + measured.above
     if measured.log:
-        return measured.point * math.exp(-half), measured.point * math.exp(half)
-    return measured.point - half, measured.point + half
+        return measured.point * math.exp(-below), measured.point * math.exp(above)
+    return measured.point - below, measured.point + above
 
 
 def ends(estimate: Estimate) -> Ends:

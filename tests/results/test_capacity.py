@@ -36,6 +36,29 @@ def test_the_ratio_of_capacities_is_the_truth(tmp_path):
     assert ratio.point == pytest.approx(0.4, rel=0.03)
 
 
+@pytest.mark.parametrize("level", ["at90", "at95"])
+def test_an_interval_is_never_narrower_than_what_the_search_told_apart(tmp_path, level):
+    """Blocks that all end at the same rate have no spread; the capacity is still only known to lie in the bracket."""
+    blocks = _blocks(tmp_path, Steady(noise=0.0))
+    direct, gateway = (blocks.of(Key("capacity"), arm) for arm in ("direct", "gateway"))
+    assert len({*direct.values()}) == len({*gateway.values()}) == 1
+    absolute = getattr(blocks.measure(Key("capacity"), "direct"), level)
+    assert (absolute.low, absolute.high) == pytest.approx((direct[0], direct[0] * 1.04), rel=1e-3)
+    ratio = getattr(blocks.ratio(Key("capacity"), "gateway", "direct"), level)
+    assert (ratio.low, ratio.high) == pytest.approx((0.4 / 1.04, 0.4 * 1.04), rel=1e-3)
+    less = getattr(blocks.difference(Key("capacity"), "direct", "gateway"), level)
+    off = (direct[0] * 0.04, gateway[0] * 0.04)
+    assert (less.low, less.high) == pytest.approx((less.point - off[1], less.point + off[0]), rel=1e-3)
+    assert "how closely the search looked" in absolute.method
+
+
+def test_other_figures_rest_on_their_blocks_alone(tmp_path):
+    blocks = _blocks(tmp_path, Steady(noise=0.0))
+    measured = blocks.measure(Key("saturation_throughput"), "direct")
+    assert (measured.below, measured.above) == (0.0, 0.0)
+    assert measured.at95.high == pytest.approx(measured.point, rel=0.01)
+
+
 def test_the_capacity_of_a_flow_stands_under_its_name(tmp_path):
     blocks = _blocks(tmp_path, Steady(searched=("mix", "login")))
     assert blocks.of(Key("capacity", "login"), "direct").keys() == {0, 1, 2, 3}

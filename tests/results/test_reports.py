@@ -3,20 +3,24 @@
 import json
 import re
 from dataclasses import replace
+from typing import get_args
 from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
 
+from results.across import About
+from results.blast import Classification
 from results.doubt import Doubt
 from results.failover import FailoverCost
-from results.impact import Case
+from results.impact import Case, State
 from results.judge import Verdict
 from results.reports import FORMATS
 from results.reports.as_html import render as page
-from results.reports.as_json import as_data, render
+from results.reports.as_json import SCHEMA_PATH, as_data, render
 from results.reports.tables import failover
 from results.summary import sentences, verdict_counts, verdict_rows
+from results.verdict import Word
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,20 @@ def test_results_json_keeps_its_promised_names(data, name):
     rows = data[name] if isinstance(data[name], list) else [data[name]]
     assert rows
     assert all(set(PROMISED[name].split()) <= row.keys() for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "words"),
+    [
+        ("across_gateways", "about", About),
+        ("claims", "verdict", Word),
+        ("blast_radius", "classification", Classification),
+        ("failure_impact", "state", State),
+    ],
+)
+def test_the_schema_knows_every_word_that_a_result_may_be(table, name, words):
+    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+    assert set(schema["properties"][table]["items"]["properties"][name]["enum"]) == set(get_args(words))
 
 
 def test_the_schema_refuses_a_broken_result(usual, data):

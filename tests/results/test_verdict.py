@@ -51,3 +51,18 @@ def test_the_blocks_that_are_asked_for_do_settle_it():
 def test_a_figure_on_the_edge_of_the_band_is_never_settled():
     assert more_blocks(measure([1.9, 2.0, 2.1], "x", log=False), Band(low=2)) is None
     assert more_blocks(measure([2.0], "x", log=False), Band(low=1)) is None
+
+
+def test_no_number_of_blocks_takes_away_what_the_instrument_cannot_tell_apart():
+    band = Band(low=1.9, high=2.1)
+    close = measure([1.9, 2.0, 2.1], "x", log=False)
+    assert more_blocks(close, band) > 0
+    assert more_blocks(close.widened(0.05, 0.05, "by the instrument"), band) > more_blocks(close, band)
+    assert more_blocks(close.widened(0.05, 0.2, "by the instrument"), band) is None
+    logs = measure([1.9, 2.0, 2.1], "x", log=True)
+    assert more_blocks(logs, band) > 0
+    assert more_blocks(logs.widened(0.0, 0.1, "by the instrument"), band) is None
+
+
+def test_one_block_has_no_interval_however_it_is_widened():
+    assert measure([2.0], "x", log=True).widened(0.1, 0.1, "by the instrument").at95.high is None
