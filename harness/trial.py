@@ -194,7 +194,8 @@ def build_job(
     Its time begins when everything is rendered: thousands of requests take longer than the lead.
     """
     render = Renderer(settings.book, platform.spec)
-    schedule = schedule or render.schedule(script.outside)
+    if schedule is None:
+        schedule = render.schedule(script.outside)
     closed = render.closed_loop(script.closed, settings.connections, script.timeline)
     requests = len(schedule) + (len(closed.requests) if closed else 0)
     return Job(

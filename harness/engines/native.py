@@ -135,7 +135,7 @@ class _Connection:
         """Do what the poller says can be done."""
         if mask & _WRITE and self.pending is not None:
             self._flush()
-        if mask & ~_WRITE and self.fd in self.engine.connections:
+        if mask & ~_WRITE and self.fd >= 0:
             self.receive()
 
     def _flush(self) -> None:

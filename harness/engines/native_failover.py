@@ -160,7 +160,7 @@ class FailoverEngine(Engine):
         idle = self.idle[place]
         while idle:
             connection = idle.pop()
-            if connection.fd in self.connections:  # not closed by its peer while idle
+            if connection.fd >= 0:  # not closed by its peer while idle
                 return connection  # type: ignore[return-value]  # all of this engine's are
         return None
 

@@ -116,7 +116,7 @@ def _job(script: Script, settings: TrialSettings, platform: Platform, before: Pl
     schedule = Schedule.of((arrival.at_ns, request(arrival)) for arrival in script.outside)
     job = build_job(script, settings, platform, schedule)
     marks_ns = [edge for edge in job.marks_ns if edge <= script.timeline.inject_ns]
-    return replace(job, targets=targets, schedule=schedule, marks_ns=marks_ns)
+    return replace(job, targets=targets, marks_ns=marks_ns)
 
 
 @dataclass

@@ -9,7 +9,6 @@ from results.doubt import LOAD, METRIC, Doubt
 from results.loaded import Loaded, window_of
 from results.record import TrialRecord
 
-WARMUP = "warmup"
 MOST_BUSY = 0.9
 LEAST_ACHIEVED = 0.99
 MOST_ERRORS = 0.01
@@ -68,9 +67,8 @@ def not_started(loaded: Loaded, _blocks: BlockTable) -> Iterator[Doubt]:
 def _dropped(loaded: Loaded, origin: str) -> int:
     """Count what was never sent in the counted windows of steady trials."""
     rows = loaded.samples
-    flows = [flow.name for flow in loaded.scenario.flows if flow.origin == origin]
-    steady = rows["trial"].isin([at for at, _ in loaded.steady()]) & (rows["window"] != WARMUP)
-    return int((steady & rows["flow"].isin(flows) & (rows["outcome"] == "dropped")).sum())
+    counted = rows["trial"].isin([at for at, _ in loaded.steady()]) & (rows["window"] != "warmup")
+    return int((counted & (rows["origin"] == origin) & (rows["outcome"] == "dropped")).sum())
 
 
 def errors(_loaded: Loaded, blocks: BlockTable) -> Iterator[Doubt]:

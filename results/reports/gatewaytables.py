@@ -32,8 +32,8 @@ def verdicts(results: Results) -> Table:
     ]
     note = (
         "Measured figures stand with their 95 % interval. About: the same settled verdict with every gateway, verdicts"
-        " that contradict each other, a verdict with some of them only, a claim that"
-        " experiments try with a gateway of their own, or one that reads no gateway."
+        " that contradict each other, a verdict with some of them only, a claim that experiments try with a gateway of"
+        " their own, or one that reads no gateway."
     )
     return table_of("Verdicts", note, ("Claim", "The document says", "About", "Band", *names(results)), rows)
 

@@ -31,7 +31,7 @@ class _Slow:
 
 @pytest.mark.parametrize(("outside", "closed"), [(500, 0), (0, 5000), (500, 5000)])
 def test_a_job_begins_after_all_its_requests_are_rendered(outside, closed):
-    """It did not for those of the closed loop: standard runs sent their first quarter of a second in one burst."""
+    """It did not for those of the closed loop: standard runs sent what was due meanwhile in one burst."""
     book, timeline = _Slow(), steady_timeline(PROFILES["standard"], saturation=bool(closed))
     flow = SimpleNamespace(name="browse", service="course")
     spec = SimpleNamespace(scenario=SimpleNamespace(flows=[flow]), base_urls=lambda *_: ["http://127.0.0.1:9"])
